@@ -1,0 +1,60 @@
+"""ISBI 2012 electron microscopy, cell against membrane: 5-fold cross-validation, pixel error and IoU of both classes.
+
+    python benchmarks/em_membranes.py DATA [--minutes 5] [--folds 5]
+
+DATA is the folder em-membranes (image, label). Folds are every fifth image of the sorted list. In each fold a fifth of the
+fitting images chooses the weights, and the fold's own images are scored once, at full size; the five confusion matrices add
+up to one over all images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from record import record
+
+import maskwright
+from maskwright.data.dataset import Dataset
+from maskwright.metrics.confusion import Confusion
+
+
+def fold_of(data: Dataset, fold: int, folds: int) -> Dataset:
+    names = sorted((p.name for p in data.pairs), key=lambda n: (len(n), n))
+    return data.with_splits({name: "test" if k % folds == fold else "train" for k, name in enumerate(names)})
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("data", type=Path)
+    arguments.add_argument("--minutes", type=float, default=5.0)
+    arguments.add_argument("--folds", type=int, default=5)
+    given = arguments.parse_args()
+    data = maskwright.open_dataset(given.data)
+    total, errors, rows = Confusion(data.classes), [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for fold in range(given.folds):
+            split = fold_of(data, fold, given.folds)
+            run = maskwright.train(split, minutes=given.minutes, out=Path(folder) / f"fold-{fold}", seed=fold)
+            found = maskwright.evaluate(run.folder, split, split="test")
+            total.merge(found.confusion)
+            errors.append(1 - found.scores.pixel_accuracy)
+            rows.append(row(f"fold {fold} ({len(found.per_image)} images)", found.scores))
+            recipe = (run.folder / "recipe.yaml").read_text().splitlines()[1:]
+    record(
+        "em_membranes",
+        [*rows, row(f"all {len(data.pairs)} images", total.compute())],
+        command=f"python benchmarks/em_membranes.py DATA --minutes {given.minutes:g} --folds {given.folds}",
+        notes=[f"pixel error over the folds: mean {np.mean(errors):.4f}, standard deviation {np.std(errors, ddof=1):.4f}", *recipe],
+    )
+
+
+def row(name: str, scores: object) -> dict[str, str]:
+    ious = dict(zip(scores.classes.names, scores.iou, strict=True))  # type: ignore[attr-defined]
+    return {"images": name, "pixel error": f"{1 - scores.pixel_accuracy:.4f}"} | {f"IoU {k}": f"{v:.4f}" for k, v in ious.items()}  # type: ignore[attr-defined]
+
+
+if __name__ == "__main__":
+    main()

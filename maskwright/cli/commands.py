@@ -1,0 +1,170 @@
+"""check, train, evaluate, predict, models: the options of each, one call, and what is printed.
+
+Every heavy import stands inside its command, so that `--help` and a typing error answer at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from maskwright.cli import options as given
+from maskwright.cli.group import SOME_FAILED
+from maskwright.cli.options import argument, flag, value
+from maskwright.cli.output import folder_for, print_json, print_table, progress, say
+
+
+def check(
+    data: given.Data,
+    classes: given.Classes = None,
+    images: given.Images = None,
+    masks: given.Masks = None,
+    group: given.Group = None,
+    snap: given.Snap = False,
+    out: Annotated[Path | None, value("DIR", "Write check.json, a contact sheet and the classes; default checks/<data>.")] = None,
+    as_json: given.Json = False,
+) -> None:
+    """Find what would spoil training. Exit code 0: training may start; 1: there are errors, listed."""
+    from maskwright.data.check import check as check_data
+
+    with folder_for(out, Path("checks") / data.resolve().name) as folder, progress("checking") as step:
+        report = check_data(
+            data, classes=classes, images=images, masks=masks, group=group, snap=snap, out=folder, progress=step
+        )
+    if as_json:
+        print_json(report.to_json())
+    else:
+        typer.echo("\n".join(report.lines()))
+        say(f"Contact sheet and details: {folder}")
+    if not report.ok:
+        raise typer.Exit(SOME_FAILED)
+
+
+def train(
+    data: given.Data,
+    model: Annotated[str | None, value("NAME", "Network, see `maskwright models`; default: chosen for the data.")] = None,
+    encoder: Annotated[str | None, value("NAME", "A timm encoder for the network, such as resnet34.")] = None,
+    weights: Annotated[str | None, value("W", "Weights that the encoder starts from: a file, or a published name.")] = None,
+    out: Annotated[Path | None, value("RUN", "Run folder; default runs/<data>, never overwritten.")] = None,
+    recipe: Annotated[Path | None, value("FILE", "A recipe.yaml laid over the planned settings.")] = None,
+    set_: Annotated[list[str] | None, value("KEY=VALUE", "One setting of the recipe; may be repeated.", "--set")] = None,
+    minutes: Annotated[float | None, value("M", "Time for the whole training; default: the recipe's steps.")] = None,
+    resume: Annotated[bool, flag("--resume", "Go on with an interrupted run, to the same bits.")] = False,
+    from_run: Annotated[Path | None, value("RUN", "Start from the weights of an earlier run.", "--from")] = None,
+    holdout: Annotated[float | None, value("SHARE", "Choose by this share of the train images and leave val untouched.")] = None,
+    classes: given.Classes = None,
+    images: given.Images = None,
+    masks: given.Masks = None,
+    group: given.Group = None,
+    snap: given.Snap = False,
+    skip_bad: Annotated[bool, flag("--skip-bad", "Leave out the images in which the mask doctor finds errors.")] = False,
+    seed: given.Seed = 0,
+    device: given.Device = "auto",
+    workers: Annotated[int | None, value("N", "Processes that prepare batches; default 1.")] = None,
+    track: Annotated[str | None, value("NAME", "Also log to tensorboard or mlflow.")] = None,
+    as_json: given.Json = False,
+) -> None:
+    """Train a model on labelled images. Every setting is chosen, with its reason, and can be set."""
+    from maskwright.training import train as train_model
+
+    run = train_model(
+        data, model=model, encoder=encoder, weights=weights, out=out, recipe=recipe, settings=given.settings(set_ or []),
+        minutes=minutes, resume=resume, from_run=from_run, holdout=holdout, classes=classes, images=images, masks=masks,
+        group=group, snap=snap, skip_bad=skip_bad, seed=seed, device=device, workers=workers, track=track,
+    )  # fmt: skip
+    if as_json:
+        print_json(asdict(run))
+    else:
+        typer.echo(
+            f"{run.folder}: validation Dice {run.score:.4f} on the {run.split} split after {run.steps} of {run.planned} steps "
+            f"and {run.minutes:.1f} min."
+        )
+        say(f"Next: maskwright evaluate {run.folder} {data}, or maskwright predict {run.folder} IMAGES")
+
+
+def evaluate(
+    predictions: Annotated[Path, argument("RUN_OR_MASKS", "A run folder, or a folder of anybody's masks.")],
+    data: given.Data,
+    split: Annotated[str | None, value("NAME", "Split to score; default: test, else val, else all images.")] = None,
+    json_file: Annotated[Path | None, value("FILE", "Write every number to FILE; - prints them.", "--json")] = None,
+    out: Annotated[Path | None, value("DIR", "Also write pictures of the worst and the best images there.")] = None,
+    missing_as_wrong: Annotated[bool, flag("--missing-as-wrong", "Count an image without a prediction as wrong.")] = False,
+    classes: given.Classes = None,
+    images: given.Images = None,
+    masks: given.Masks = None,
+    group: given.Group = None,
+    snap: given.Snap = False,
+    device: given.Device = "auto",
+    exact: given.Exact = False,
+    tile: given.Tile = None,
+    flips: given.Flips = False,
+    overwrite: Annotated[bool, flag("--overwrite", "Replace an evaluation that is already there.")] = False,
+) -> None:
+    """Score a run, or anybody's masks. Whole-set and per-image scores with intervals and conventions."""
+    from maskwright.evaluation import COLUMNS, evaluate as score_predictions  # noqa: I001
+
+    with progress("scoring") as step:
+        found = score_predictions(
+            predictions, data, split=split, missing_as_wrong=missing_as_wrong, classes=classes, images=images, masks=masks,
+            group=group, snap=snap, device=device, exact=exact, tile=tile, flips=flips,
+            out=out, overwrite=overwrite, progress=step,
+        )  # fmt: skip
+    if json_file == Path("-"):
+        print_json(found.to_json())
+        return
+    if json_file is not None:
+        found.save(json_file, overwrite=overwrite)
+    typer.echo(f"{found.predictions} on {found.dataset}, split {found.split}: {len(found.per_image)} images")
+    print_table(COLUMNS, found.rows())
+    typer.echo("\n".join(f"- {line}" for line in found.conventions))
+
+
+def predict(
+    model: Annotated[Path, argument("MODEL", "A run folder or a .safetensors file of maskwright.")],
+    sources: Annotated[list[Path], argument("SOURCE...", "Images and folders of images.")],
+    out: Annotated[Path | None, value("DIR", "Where the masks go; default predictions/<source>.")] = None,
+    overlay: Annotated[bool, flag("--overlay", "Write <name>_overlay.png, the mask drawn over its image.")] = False,
+    probabilities: Annotated[bool, flag("--probabilities", "Write <name>_probs.npy, float16 (classes, H, W).")] = False,
+    device: given.Device = "auto",
+    exact: given.Exact = False,
+    tile: given.Tile = None,
+    flips: given.Flips = False,
+    stored_orientation: Annotated[bool, flag("--stored-orientation", "Masks as the file stores its pixels (EXIF).")] = False,
+    workers: Annotated[int, value("N", "Threads that read, and threads that write.")] = 2,
+    overwrite: Annotated[bool, flag("--overwrite", "Replace masks that are already there.")] = False,
+    as_json: given.Json = False,
+) -> None:
+    """Segment images and folders of images. Masks have their image's size; a bad file is listed and the rest goes on."""
+    from maskwright.inference.files import predict_files
+    from maskwright.inference.predictor import Predictor
+
+    predictor = Predictor.load(model, device, exact=exact, tile=tile, flips=flips)
+    with folder_for(out, Path("predictions") / sources[0].resolve().stem) as folder, progress("predicting") as step:
+        report = predict_files(
+            predictor, sources, folder, overlay=overlay, probabilities=probabilities, overwrite=overwrite,
+            stored_orientation=stored_orientation, workers=workers, progress=step,
+        )  # fmt: skip
+    if as_json:
+        print_json({"out": str(folder), "runtime": predictor.runtime, **report.to_dict()})
+    else:
+        images = len(report.done) + len(report.failed)
+        typer.echo(f"{folder}: masks of {len(report.done)} of {images} images ({predictor.runtime}).")
+        for failure in report.failed:
+            say(f"failed: {failure}")
+    if not report.ok:
+        raise typer.Exit(SOME_FAILED)
+
+
+def models(as_json: given.Json = False) -> None:
+    """List the networks that `train --model` knows."""
+    from maskwright.models import MODELS
+
+    if as_json:
+        columns = ("task", "paper", "summary", "arguments")
+        print_json({name: {column: getattr(entry, column) for column in columns} for name, entry in MODELS.items()})
+    else:
+        rows = [(name, entry.task, f"arXiv:{entry.paper}", entry.summary) for name, entry in MODELS.items()]
+        print_table(("model", "task", "paper", "what it is"), rows)

@@ -1,0 +1,268 @@
+"""Dataset: images with their masks, the classes and the splits, from a folder, lists of paths or arrays."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskwright.classes import ClassMap
+from maskwright.data.found_classes import class_map_of, find_classes
+from maskwright.data.pairing import find_pairs
+from maskwright.data.stored import stored_mask
+from maskwright.data.wording import counted, shown, size_difference, unknown_text
+from maskwright.errors import InputError
+from maskwright.io.image import Image
+from maskwright.io.masks import LabelReading, labels_of
+from maskwright.io.read import read_image
+from maskwright.sample import Sample
+
+Source = Path | NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """An image and its mask, not yet read.
+
+    Attributes:
+        name: unique in the data set: the stem of the image's name, with folders or split before it where stems come twice
+        image, mask: paths or arrays; mask is None where it is missing
+        split: "train", "val", "test", "inner", or "all" where there is no split
+        group: patient, scene or drive, None where none was asked for
+    """
+
+    name: str
+    image: Source
+    mask: Source | None
+    split: str = "all"
+    group: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Labelled images under one class map.
+
+    Attributes:
+        name: the folder's name
+        root: the folder, None for arrays and lists of paths
+        classes: what the labels mean
+        pairs: in the order of the image paths
+        layout: one line for people: where images and masks were found, and the splits
+        classes_found: one line for people where the classes were found in the masks, "" where they were given
+        snap: values that are not in the class map go to the nearest instead of being an error
+        strays: masks without an image
+    """
+
+    name: str
+    root: Path | None
+    classes: ClassMap
+    pairs: tuple[Pair, ...]
+    layout: str
+    classes_found: str = ""
+    snap: bool = False
+    strays: tuple[Path, ...] = ()
+
+    @classmethod
+    def in_memory(
+        cls,
+        images: Sequence[Source | str],
+        masks: Sequence[Source | str],
+        *,
+        classes: ClassMap | Path | str | None = None,
+        name: str = "arrays",
+        names: Sequence[str] | None = None,
+        splits: Sequence[str] | None = None,
+        groups: Sequence[str] | None = None,
+        snap: bool = False,
+    ) -> Dataset:
+        """Arrays (H, W) or (H, W, C) with masks (H, W), or lists of paths, in the same order.
+
+        Raises:
+            InputError: no image, lists of different length, or a name that stands twice.
+        """
+        given = {"masks": masks, "names": names, "splits": splits, "groups": groups}
+        for what, values in given.items():
+            if values is not None and len(values) != len(images):
+                raise InputError(f"{name}: {len(images)} images but {len(values)} {what}; give one an image, in the same order.")
+        if not len(images):
+            raise InputError(f"{name}: no images; give at least one image and its mask.")
+        pictures = [Path(s) if isinstance(s, str) else s for s in images]
+        labels = [Path(s) if isinstance(s, str) else s for s in masks]
+        names = names or _names_of(pictures)
+        twice = [n for n, count in Counter(names).items() if count > 1]
+        if twice:
+            raise InputError(f"{name}: the name {twice[0]!r} stands twice; give each image its own with names=.")
+        found, line = _classes(None, classes, labels, name)
+        pairs = tuple(
+            Pair(name, picture, label, splits[k] if splits else "all", groups[k] if groups else None)
+            for k, (name, picture, label) in enumerate(zip(names, pictures, labels, strict=True))
+        )
+        return cls(name, None, found, pairs, f"{counted(len(pairs), 'image')} given one by one", line, snap)
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """How many pairs each split has."""
+        return dict(Counter(p.split for p in self.pairs))
+
+    def split(self, name: str) -> tuple[Pair, ...]:
+        """The pairs of one split; "all" gives every pair.
+
+        Raises:
+            InputError: no such split; the message lists those there are.
+        """
+        found = self.pairs if name == "all" else tuple(p for p in self.pairs if p.split == name)
+        if not found:
+            there = ", ".join(f"{s} ({n})" for s, n in self.splits.items())
+            raise InputError(f"{self.name}: no split {name!r}; there are: {there}.")
+        return found
+
+    def read(self, pair: Pair) -> Sample:
+        """Read an image and its truth as class ids.
+
+        Raises:
+            InputError, FormatError: a file cannot be read, the sizes differ, or the mask holds values without a class.
+        """
+        image = read_image(pair.image)
+        if pair.mask is None:
+            return Sample(image, None, self.classes, pair.name, pair.group)
+        reading = self.read_labels(pair, image)
+        return Sample(image, reading.labels, self.classes, pair.name, pair.group)
+
+    def read_labels(self, pair: Pair, image: Image) -> LabelReading:
+        """The labels of a pair whose image has been read; see read."""
+        if pair.mask is None:
+            raise InputError(f"{pair.name}: has no mask.")
+        mask = stored_mask(pair.mask, pair.name)
+        if mask.hw != image.hw:
+            raise InputError(f"{shown(pair.mask, pair.name)}: {size_difference(mask.hw, image)}")
+        reading = labels_of(mask, self.classes, snap=self.snap)
+        if reading.unknown:
+            raise InputError(f"{shown(pair.mask, pair.name)}: {unknown_text(reading.unknown, self.classes)}")
+        return reading
+
+    def fingerprint(self) -> str:
+        """SHA-256 over classes, names and the contents of all files, wherever they lie: the manifest's data_hash."""
+        digest = hashlib.sha256(json.dumps(self.classes.to_dict(), sort_keys=True).encode())
+        for pair in sorted(self.pairs, key=lambda p: p.name):
+            digest.update(f"\0{pair.name}\0".encode())
+            for source in (pair.image, pair.mask):
+                digest.update(_content_hash(source))
+        return digest.hexdigest()
+
+    def with_splits(self, splits: Mapping[str, str], said: str = "") -> Dataset:
+        """The same data with other splits: name -> split; pairs that are not named keep theirs."""
+        pairs = tuple(replace(p, split=splits.get(p.name, p.split)) for p in self.pairs)
+        return replace(self, pairs=pairs, layout=f"{self.layout}; {said}" if said else self.layout)
+
+    def without(self, names: Collection[str]) -> Dataset:
+        """The same data without some pairs, and without the masks that have no image.
+
+        Raises:
+            InputError: a name is not there, or nothing would be left.
+        """
+        missing = sorted(set(names) - {p.name for p in self.pairs})
+        if missing:
+            raise InputError(f"{self.name}: no pair named {', '.join(map(repr, missing[:3]))} to leave out.")
+        pairs = tuple(p for p in self.pairs if p.name not in set(names))
+        if not pairs:
+            raise InputError(f"{self.name}: leaving out {len(names)} pairs leaves none.")
+        left_out = f"; {len(self.pairs) - len(pairs)} pairs left out" if names else ""
+        return replace(self, pairs=pairs, strays=(), layout=f"{self.layout}{left_out}")
+
+
+def open_dataset(
+    source: str | Path | Dataset | tuple[Sequence[Source | str], Sequence[Source | str]],
+    *,
+    classes: ClassMap | Path | str | None = None,
+    images: str | None = None,
+    masks: str | None = None,
+    group: str | None = None,
+    snap: bool = False,
+) -> Dataset:
+    """Find images, masks, splits and classes.
+
+    Args:
+        source: a folder in any layout of data/layouts.py, a pair (images, masks) of lists, or a Dataset, which is handed
+            back with the other arguments applied
+        classes: a class map or the path of a classes.yaml; default: classes.yaml in the folder, else found in the masks
+        images, masks: folders that overrule the layout
+        group: a regular expression over pair names; its first bracket (or the whole match) names the group
+        snap: move values that are not in the class map to the nearest stored value
+
+    Raises:
+        InputError: see data/layouts.py, data/pairing.py and data/found_classes.py; or the expression does not match.
+    """
+    if isinstance(source, Dataset):
+        given = replace(source, classes=class_map_of(classes), classes_found="") if classes is not None else source
+        given = replace(given, snap=given.snap or snap)
+    elif isinstance(source, tuple):
+        given = Dataset.in_memory(*source, classes=classes, snap=snap)
+    else:
+        given = _open_folder(Path(source), classes, images, masks, snap)
+    return _grouped(given, group) if group is not None else given
+
+
+def _open_folder(root: Path, classes: ClassMap | Path | str | None, images: str | None, masks: str | None, snap: bool) -> Dataset:
+    found = find_pairs(root, images=images, masks=masks)
+    name = root.resolve().name
+    pairs = tuple(Pair(p.name, p.image, p.mask, p.split) for p in found.pairs)
+    class_map, line = _classes(root, classes, [p.mask for p in pairs if p.mask is not None], name)
+    return Dataset(name, root, class_map, pairs, found.line, line, snap, found.strays)
+
+
+def _classes(
+    root: Path | None, given: ClassMap | Path | str | None, masks: Sequence[Source], name: str
+) -> tuple[ClassMap, str]:
+    if given is not None:
+        return class_map_of(given), ""
+    for path in [root / "classes.yaml", root / "classes.yml"] if root else []:
+        if path.is_file():
+            return ClassMap.load(path), ""
+    return find_classes(masks, name)
+
+
+def _grouped(dataset: Dataset, expression: str) -> Dataset:
+    try:
+        compiled = re.compile(expression)
+    except re.error as error:
+        raise InputError(f"--group {expression!r} is not a regular expression ({error}).") from error
+    pairs = []
+    for pair in dataset.pairs:
+        found = compiled.search(pair.name)
+        group = found and (found.group(1) if compiled.groups else found.group())
+        if not group:
+            raise InputError(f"--group {expression!r} finds no group in the name {pair.name!r}; it must match every name.")
+        pairs.append(replace(pair, group=group))
+    count = len({p.group for p in pairs})
+    return replace(dataset, pairs=tuple(pairs), layout=f"{dataset.layout}; {count} groups by {expression!r}")
+
+
+def _names_of(images: Sequence[Source]) -> list[str]:
+    stems = [s.stem if isinstance(s, Path) else f"{k:04d}" for k, s in enumerate(images)]
+    if len(set(stems)) == len(stems):
+        return stems
+    return [s.as_posix() if isinstance(s, Path) else stem for s, stem in zip(images, stems, strict=True)]
+
+
+def _content_hash(source: Source | None) -> bytes:
+    digest = hashlib.sha256()
+    if isinstance(source, Path):
+        try:
+            with source.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        except OSError as error:
+            raise InputError(f"{source}: cannot be read ({error.strerror}).") from error
+    elif source is not None:
+        array = np.ascontiguousarray(source)
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.digest()

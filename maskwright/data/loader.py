@@ -1,0 +1,163 @@
+"""Training batches: which image stands at which place of the stream, and how it is varied, follows from the seed alone.
+
+The stream is endless: one seeded permutation of the training images after the other. Step s takes places s*B .. s*B+B-1,
+and the augmentation of a place is seeded by that place. So a run that starts again at step s sees exactly the batches that it
+would have seen, whatever the number of loader processes; and N processes that split each batch see together what one sees.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data import Sampler
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from maskwright.data.dataset import Dataset, Pair
+from maskwright.errors import InputError
+from maskwright.transforms import Preprocess, resize_target
+
+
+@dataclass(frozen=True)
+class Place:
+    """One entry of the stream: its number and the image that stands there."""
+
+    number: int
+    image: int
+
+
+class StepBatches(Sampler[list[Place]]):
+    """The places of each step, one list a step, for this process's share of the batch.
+
+    Place n of the endless stream holds image order[n % count] of the permutation number n // count.
+    """
+
+    def __init__(self, count: int, seed: int, steps: range, batch: int, rank: int = 0, processes: int = 1) -> None:
+        if batch % processes:
+            fit = processes * max(1, batch // processes)
+            raise InputError(f"batch {batch} does not divide among {processes} processes; use --set batch={fit}.")
+        self.count, self.seed, self.steps = count, seed, steps
+        self.batch, self.share, self.rank = batch, batch // processes, rank
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[list[Place]]:
+        permutation = lru_cache(maxsize=2)(lambda epoch: np.random.default_rng((self.seed, epoch)).permutation(self.count))
+        for step in self.steps:
+            first = step * self.batch + self.rank * self.share
+            yield [Place(n, int(permutation(n // self.count)[n % self.count])) for n in range(first, first + self.share)]
+
+
+class PreparedPairs:
+    """Images and targets as the network sees them, read once where they fit into memory_bytes, else at every use.
+
+    Shapes (of one entry):
+        image: (C, h, w) float32; target: (h, w) uint8 channel indices, 255 ignored
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        pairs: Sequence[Pair],
+        preprocess: Preprocess,
+        *,
+        memory_bytes: int,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        if not pairs:
+            raise InputError(f"{dataset.name}: there are no images to train on.")
+        self.dataset, self.pairs, self.preprocess = dataset, tuple(pairs), preprocess
+        self.kept: list[tuple[Tensor, Tensor]] | None = None
+        first = self._prepare(self.pairs[0])
+        if len(self.pairs) * sum(t.nbytes for t in first) <= memory_bytes:
+            self.kept = [first]
+            with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+                for prepared in pool.map(self._prepare, self.pairs[1:]):
+                    self.kept.append(prepared)
+                    if progress:
+                        progress(len(self.kept), len(self.pairs))
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.kept[index] if self.kept is not None else self._prepare(self.pairs[index])
+
+    def class_counts(self, classes: int) -> tuple[list[int], list[int]]:
+        """(K,) pixels of each class over all images, and (K,) counted pixels of the images that the class is in."""
+        pixels, around = np.zeros(classes, np.int64), np.zeros(classes, np.int64)
+        for index in range(len(self)):
+            counts = np.bincount(self[index][1].numpy().ravel(), minlength=256)[:classes]
+            pixels += counts
+            around += np.where(counts > 0, counts.sum(), 0)
+        return pixels.tolist(), around.tolist()
+
+    def _prepare(self, pair: Pair) -> tuple[Tensor, Tensor]:
+        sample = self.dataset.read(pair)
+        x, frame = self.preprocess(sample.image)
+        if sample.labels is None:
+            raise InputError(f"{pair.image}: has no mask and cannot be trained on; run `maskwright check` for the whole list.")
+        target = self.dataset.classes.to_indices(sample.labels).astype(np.uint8)
+        return x[0], torch.from_numpy(resize_target(target, frame.work_hw))
+
+
+class _Augmented(TorchDataset[tuple[Tensor, Tensor]]):
+    """Places of the stream, augmented; the torch generator is seeded by the place and given back as it was."""
+
+    def __init__(self, prepared: PreparedPairs, augment: v2.Compose, seed: int) -> None:
+        self.prepared, self.augment, self.seed = prepared, augment, seed
+
+    def __getitem__(self, place: Place) -> tuple[Tensor, Tensor]:
+        image, target = self.prepared[place.image]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(np.random.SeedSequence((self.seed, place.number)).generate_state(1, np.uint64)[0] >> 1))
+            x, y = self.augment(tv_tensors.Image(image), tv_tensors.Mask(target))
+        return x.as_subclass(Tensor), y.as_subclass(Tensor)
+
+
+def training_batches(
+    prepared: PreparedPairs,
+    augment: v2.Compose,
+    *,
+    batch: int,
+    first_step: int,
+    stop_step: int,
+    seed: int,
+    workers: int,
+    rank: int = 0,
+    processes: int = 1,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of steps first_step .. stop_step-1; with several processes, this one's share of each.
+
+    Shapes (of one batch):
+        images: (B / processes, C, h, w) float32; targets: (B / processes, h, w) uint8
+
+    Raises:
+        InputError: the batch does not divide among the processes.
+    """
+    sampler = StepBatches(len(prepared), seed, range(first_step, stop_step), batch, rank, processes)
+    return iter(
+        DataLoader(
+            _Augmented(prepared, augment, seed),
+            batch_sampler=sampler,
+            num_workers=workers,
+            prefetch_factor=4 if workers else None,
+            worker_init_fn=_one_thread,
+            # Its own generator: the loader must not draw from the one that dropout uses, or a resumed run would differ.
+            generator=torch.Generator(),
+        )
+    )
+
+
+def _one_thread(_: int) -> None:
+    torch.set_num_threads(1)

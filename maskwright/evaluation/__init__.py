@@ -1,0 +1,8 @@
+"""A run, a folder of masks or arrays against a truth: scores with intervals and with every convention said."""
+
+from __future__ import annotations
+
+from maskwright.evaluation.result import COLUMNS, Evaluation
+from maskwright.evaluation.scoring import evaluate, score
+
+__all__ = ["COLUMNS", "Evaluation", "evaluate", "score"]

@@ -1,0 +1,164 @@
+"""What is scored on what: a run, a folder or arrays as predictions; the data, its split, and whether training saw it.
+
+Images that a model was fitted to must not be scored unnoticed. Where the data has no split of its own, a run is scored on the
+part that it did not train on, drawn again as training drew it; what cannot be excluded is said in a note.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from maskwright.checkpoint import WEIGHTS_FILE
+from maskwright.classes import ClassMap
+from maskwright.data.dataset import Dataset, Pair, open_dataset
+from maskwright.data.split import carve, ensure_splits
+from maskwright.errors import InputError
+from maskwright.inference.predictor import Predictor
+
+Arrays = tuple[Sequence[Any], Sequence[Any]]
+Data = str | Path | Dataset | Arrays
+Given = str | Path | Predictor | Sequence[NDArray[Any]]
+
+OPTIONS_FILE = Path("state") / "options.json"  # how train() opened its data
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How the data is to be opened; None: as the run did where it is the run's data, else as found."""
+
+    classes: ClassMap | Path | str | None = None
+    images: str | None = None
+    masks: str | None = None
+    group: str | None = None
+    snap: bool = False
+
+
+def predictor_of(given: Given, **settings: Any) -> Predictor | None:
+    """The model, where the predictions are to come from one; None for a folder of masks or arrays.
+
+    Raises:
+        InputError: there is nothing at the path. CheckpointError: see load_checkpoint.
+    """
+    if isinstance(given, Predictor):
+        return given
+    if not isinstance(given, (str, Path)):
+        return None
+    path = Path(given)
+    if not path.exists():
+        raise InputError(f"{path}: no such run folder, weights file or folder of masks.")
+    if path.is_dir() and not (path / WEIGHTS_FILE).is_file():
+        return None
+    return Predictor.load(path, **settings)
+
+
+def open_data(data: Data, how: Opening, given: Given, predictor: Predictor | None) -> tuple[Dataset, tuple[str, ...]]:
+    """The data set, with the run's own split where it is the run's own data, and notes on what training saw of it.
+
+    Raises:
+        InputError: see open_dataset; or the model's classes are not the data's.
+    """
+    if predictor is None:
+        return open_dataset(data, classes=how.classes, images=how.images, masks=how.masks, group=how.group, snap=how.snap), ()
+    options = _run_options(given)
+    same = _same_path(data, options)
+    defaults: Mapping[str, Any] = options if same else {}
+    classes = how.classes
+    if classes is None and not _has_classes(data):
+        # Found in the masks of a few images, classes could be fewer than the model knows, or be named otherwise.
+        classes = predictor.classes
+    dataset = open_dataset(
+        data,
+        classes=classes,
+        images=how.images or defaults.get("images"),
+        masks=how.masks or defaults.get("masks"),
+        group=how.group or defaults.get("group"),
+        snap=how.snap or bool(defaults.get("snap")),
+    )
+    _check_classes(dataset.classes, predictor.classes)
+    splits = set(dataset.splits)
+    if {"train", "val"} <= splits or not splits & {"train", "all"}:
+        return (_with_inner(dataset, options) if same else dataset), ()
+    if not same and predictor.manifest.data_hash != dataset.fingerprint():
+        return dataset, () if "train" in splits else ("No image of the data may be among those that the model was trained on.",)
+    if not options:
+        return dataset, ("The model was trained on this very data: images it was fitted to are among those scored.",)
+    drawn = ensure_splits(dataset, seed=options["seed"], test=0.0 if options["holdout"] else 0.15)
+    return _with_inner(drawn, options), (f"The split is the one that the run drew, seed {options['seed']}.",)
+
+
+def choose_split(dataset: Dataset, split: str | None) -> tuple[tuple[Pair, ...], str, tuple[str, ...]]:
+    """The pairs to score, the name of their split, and notes: test if it is there, else val, else everything.
+
+    Raises:
+        InputError: there is no split of that name.
+    """
+    have = dataset.splits
+    chosen = split or next((s for s in ("test", "val") if s in have), "all")
+    pairs = dataset.split(chosen)
+    notes = [f"Scored: {len(pairs)} images, {f'split {chosen}' if chosen != 'all' or split else 'all there are'}."]
+    if split is None and chosen == "val":
+        notes.append("There is no test split; by val a training may have chosen its weights, which flatters.")
+    fitted = sum(p.split == "train" for p in pairs)
+    if fitted:
+        notes.append(
+            f"{fitted} of them are of the split train: scores on images that a model was fitted to say little about new ones."
+        )
+    return pairs, chosen, tuple(notes)
+
+
+def _run_options(given: Given) -> dict[str, Any]:
+    """How the run opened its data; empty where that is not known."""
+    if not isinstance(given, (str, Path)):
+        return {}
+    path = Path(given)
+    file = (path if path.is_dir() else path.parent) / OPTIONS_FILE
+    try:
+        options = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{file}: cannot be read ({error}), so what the run was trained on is not known; restore or delete it."
+        ) from error
+    if not isinstance(options, dict) or not {"data", "seed", "holdout"} <= set(options):
+        raise InputError(f"{file}: expected the options of a training run, with data, seed and holdout; restore or delete it.")
+    return options
+
+
+def _same_path(data: Data, options: Mapping[str, Any]) -> bool:
+    root = data.root if isinstance(data, Dataset) else Path(data) if isinstance(data, (str, Path)) else None
+    return root is not None and bool(options.get("data")) and Path(options["data"]).resolve() == root.resolve()
+
+
+def _has_classes(data: Data) -> bool:
+    """Whether the data says itself what its classes are."""
+    if isinstance(data, Dataset):
+        return not data.classes_found
+    return isinstance(data, (str, Path)) and any((Path(data) / name).is_file() for name in ("classes.yaml", "classes.yml"))
+
+
+def _with_inner(dataset: Dataset, options: Mapping[str, Any]) -> Dataset:
+    """With the part of train that the run held out to choose by, where it did."""
+    share = options.get("holdout")
+    return carve(dataset, share, options["seed"]) if share and "inner" not in dataset.splits else dataset
+
+
+def _check_classes(data: ClassMap, model: ClassMap) -> None:
+    theirs, ours = (dict(zip(c.ids, c.names, strict=True)) for c in (data, model))
+    if theirs != ours:
+        raise InputError(
+            f"the data has the classes {theirs}, the model {ours}; they must be alike. Give the run's own with "
+            f"--classes RUN/classes.yaml, with the values that the mask files store."
+        )
+
+
+def described(given: Given, predictor: Predictor | None) -> str:
+    """Whose predictions, for people: the path, and the runtime of a model."""
+    name = str(given) if isinstance(given, (str, Path)) else "a loaded model" if predictor else "arrays"
+    return f"{name} ({predictor.runtime})" if predictor else name

@@ -1,0 +1,217 @@
+"""Files and folders in, mask files out: what is written where is settled before any work, and a bad file stops nobody.
+
+Reading, the net and writing run at the same time: the net in the calling thread, files in a few others.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskwright.errors import InputError
+from maskwright.inference.predictor import Failure, Predictor
+from maskwright.io.read import IMAGE_SUFFIXES
+from maskwright.result import SUFFIXES, Segmentation
+
+# A disk in this state refuses every later file as well.
+_DISK_ENDS_IT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@dataclass(frozen=True)
+class PredictReport:
+    """What predict_files did: the masks written, and the inputs that have none with the reason."""
+
+    done: tuple[Path, ...]
+    failed: tuple[Failure, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.failed
+
+    def to_dict(self) -> dict[str, Any]:
+        failed = [{"source": f.source, "reason": f.reason} for f in self.failed]
+        return {"done": [str(p) for p in self.done], "failed": failed}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input and where its answer goes: <folder>/<name>.png and the pictures beside it."""
+
+    source: Path
+    folder: Path
+    name: str
+
+
+def predict_files(
+    predictor: Predictor,
+    sources: str | Path | Iterable[str | Path],
+    out: str | Path,
+    *,
+    overlay: bool = False,
+    probabilities: bool = False,
+    overwrite: bool = False,
+    stored_orientation: bool = False,
+    workers: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> PredictReport:
+    """Segment files and folders of images into out.
+
+    A folder is searched with its subfolders, which appear in out again. Every file is written whole or not at all, so an
+    interruption (Ctrl-C) leaves only finished answers.
+
+    Args:
+        overlay, probabilities: write <name>_overlay.png, <name>_probs.npy as well
+        overwrite: replace answers that are already there; without it they are an error before any work
+        stored_orientation: write masks as the file stores its pixels, not as it is displayed (EXIF)
+        workers: threads that read, and threads that write
+        progress: called with (finished, all) after each input
+
+    Raises:
+        InputError: there is nothing to do, an answer is already there, an answer would replace an input, or the disk is
+            full. An input that cannot be read or answered is no error: it is in the report's `failed`.
+    """
+    jobs = plan([sources] if isinstance(sources, (str, Path)) else list(sources), Path(out))
+    _check_free(jobs, overlay=overlay, probabilities=probabilities, overwrite=overwrite)
+    done, failed = [], []  # type: tuple[list[Path], list[Failure]]
+
+    def write(job: Job, found: Segmentation) -> Path:
+        found = replace(as_stored(found) if stored_orientation else found, name=job.name)
+        return found.save(job.folder, overlay=overlay, probabilities=probabilities)[0]
+
+    answers = predictor.many((j.source for j in jobs), on_error="yield", probabilities=probabilities, readers=workers)
+    # Closed at once when interrupted, so that no thread is left reading or writing.
+    with closing(answers), closing(_written(zip(jobs, answers, strict=True), write, workers)) as outcomes:
+        for finished, outcome in enumerate(outcomes, start=1):
+            if isinstance(outcome, Failure):
+                failed.append(outcome)
+            else:
+                done.append(outcome)
+            if progress:
+                progress(finished, len(jobs))
+    return PredictReport(tuple(done), tuple(failed))
+
+
+def plan(sources: Sequence[str | Path], out: Path) -> tuple[Job, ...]:
+    """Every input with the place of its answer.
+
+    Files found in a folder keep their path below it, files given by name keep their name. Where stems of different folders
+    meet, all keep their path below the folder they share. Files that differ in the suffix alone keep it: x.jpg.png.
+
+    Raises:
+        InputError: there is no image at all, a folder cannot be listed, or out is one of the folders.
+    """
+    below: dict[Path, Path] = {}  # input -> path of the answer below out, with the input's suffix
+    for source in map(Path, sources):
+        if source.is_dir():
+            below |= {path: path.relative_to(source) for path in _images_in(source, out)}
+        else:
+            below[source] = Path(source.name)
+    if not below:
+        where = ", ".join(map(str, sources)) or "no source"
+        raise InputError(f"{where}: no image found; images end in {', '.join(IMAGE_SUFFIXES)}.")
+    if len({(_stem(b), str(path.parent)) for path, b in below.items()}) > len({_stem(b) for b in below.values()}):
+        shared = os.path.commonpath([path.absolute().parent for path in below])
+        below = {path: path.absolute().relative_to(shared) for path in below}
+    stems = Counter(map(_stem, below.values()))
+    return tuple(Job(path, out / b.parent, b.stem if stems[_stem(b)] == 1 else b.name) for path, b in below.items())
+
+
+def as_stored(found: Segmentation) -> Segmentation:
+    """The answer turned back to how the file stores its pixels: the inverse of the file's EXIF orientation."""
+    if found.image is None or found.image.orientation == 1:
+        return found
+    back = _BACK[found.image.orientation]
+    image = replace(found.image, pixels=back(found.image.pixels), orientation=1)
+    probs = None if found.probs is None else np.stack([back(p) for p in found.probs])
+    confidence = None if found.confidence is None else back(found.confidence)
+    return replace(found, labels=back(found.labels), image=image, confidence=confidence, probs=probs)
+
+
+# From displayed to stored, on (H, W, ...), by EXIF orientation. 6 is displayed after a quarter turn clockwise, so its way
+# back is one anticlockwise; 8 the other way round; all others are their own inverse.
+_BACK: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    2: lambda a: np.ascontiguousarray(a[:, ::-1]),
+    3: lambda a: np.ascontiguousarray(a[::-1, ::-1]),
+    4: lambda a: np.ascontiguousarray(a[::-1]),
+    5: lambda a: np.ascontiguousarray(a.swapaxes(0, 1)),
+    6: lambda a: np.ascontiguousarray(np.rot90(a, 1)),
+    7: lambda a: np.ascontiguousarray(a[::-1, ::-1].swapaxes(0, 1)),
+    8: lambda a: np.ascontiguousarray(np.rot90(a, -1)),
+}
+
+
+def _images_in(folder: Path, out: Path) -> Iterator[Path]:
+    """Images below folder by name; hidden files and folders, and the answers of an earlier run in out, are left out."""
+
+    def stop(error: OSError) -> None:
+        raise InputError(f"{error.filename}: the folder cannot be listed ({error.strerror}); check the permissions.") from error
+
+    answers = out.resolve()
+    if folder.resolve() == answers:
+        raise InputError(f"{out}: masks among the images would be taken for images next time. Choose another folder with --out.")
+    for root, folders, files in os.walk(folder, onerror=stop):
+        here = Path(root)
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and (here / f).resolve() != answers)
+        yield from (here / f for f in sorted(files) if not f.startswith(".") and Path(f).suffix.lower() in IMAGE_SUFFIXES)
+
+
+def _stem(below: Path) -> str:
+    """Without suffix and case: names that differ in case alone are one file on many disks."""
+    return str(below.with_suffix("")).casefold()
+
+
+def _check_free(jobs: Sequence[Job], *, overlay: bool, probabilities: bool, overwrite: bool) -> None:
+    endings = [*SUFFIXES.values(), *(["_overlay.png"] if overlay else []), *(["_probs.npy"] if probabilities else [])]
+    inputs = {job.source.resolve() for job in jobs}
+    resolved = {folder: folder.resolve() for folder in {job.folder for job in jobs}}
+    owner: dict[str, Job] = {}
+    for job in jobs:
+        for path in (job.folder / f"{job.name}{ending}" for ending in endings):
+            other = owner.setdefault(str(path).casefold(), job)
+            if other is not job:
+                raise InputError(
+                    f"{other.source} and {job.source}: both would write {path}. Predict them into different folders."
+                )
+            if resolved[job.folder] / path.name in inputs:
+                raise InputError(f"{path}: is an input; its answer would take its place. Choose another folder with --out.")
+            if not overwrite and path.exists():
+                raise InputError(f"{path}: is already there. Give --overwrite to replace it, or another folder with --out.")
+
+
+def _written(
+    pairs: Iterable[tuple[Job, Segmentation | Failure]], write: Callable[[Job, Segmentation], Path], workers: int
+) -> Generator[Path | Failure, None, None]:
+    """The file written for each answer, in order, or the failure; a few answers wait for the disk while the net goes on."""
+    waiting: deque[tuple[Job, Future[Path] | Failure]] = deque()
+    pool = ThreadPoolExecutor(max(1, workers), "write")
+    try:
+        for job, answer in pairs:
+            waiting.append((job, answer if isinstance(answer, Failure) else pool.submit(write, job, answer)))
+            if len(waiting) > workers:
+                yield _outcome(*waiting.popleft())
+        while waiting:
+            yield _outcome(*waiting.popleft())
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _outcome(job: Job, written: Future[Path] | Failure) -> Path | Failure:
+    if isinstance(written, Failure):
+        return written
+    try:
+        return written.result()
+    except (InputError, OSError) as error:
+        system = error if isinstance(error, OSError) else error.__cause__
+        if isinstance(system, OSError) and system.errno in _DISK_ENDS_IT:
+            raise
+        return Failure(str(job.source), str(error))

@@ -1,0 +1,206 @@
+"""Predictor: from a path or an array to a Segmentation of exactly its size.
+
+    predictor = maskwright.load("runs/lungs")
+    found = predictor("chest.png")
+    found.save("out/")
+
+One image takes the way read_image -> Preprocess -> net (on its backend, flipped and tiled where wanted) -> decode.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from maskwright.checkpoint import Manifest, load_checkpoint
+from maskwright.errors import InputError
+from maskwright.inference.backends import Precision, choose_device, choose_precision, forward_on
+from maskwright.inference.decode import decode
+from maskwright.inference.tiled import in_pieces, tiles_for
+from maskwright.inference.tta import flipped
+from maskwright.io.image import Image
+from maskwright.io.read import read_image
+from maskwright.result import Segmentation
+from maskwright.transforms import Frame
+
+Source = str | Path | NDArray[Any] | Image
+Sources = list[Any] | tuple[Source, ...]  # Any: a list[Path] is no list[Source] to a type checker
+Prepared = tuple[Image, Tensor, Frame]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An input that has no answer, and why in one sentence."""
+
+    source: str
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason if self.source in self.reason else f"{self.source}: {self.reason}"
+
+
+class Predictor:
+    """A trained model, ready to answer images; holds nothing between calls, so threads may share it.
+
+    Args:
+        model: taken over: it is moved to the device and stays in evaluation mode
+        manifest: the checkpoint's; says what is done to an image first and what the channels mean
+        device: "auto" takes CUDA or mps where there is one, else the CPU
+        precision: "auto" takes bf16 where the manifest says that it agreed with fp32 and the device computes it
+        exact: eager fp32, the reference that the quick ways are compared with
+        tile: side in px of overlapping tiles, a multiple of 32; None cuts only images that are too large for one pass (tiled.py)
+        flips: average over the image and its left-right mirror image; twice the time
+
+    Attributes:
+        classes: what the ids in the answers mean
+        runtime: what the model runs on, for people: "cpu bf16"
+
+    Raises:
+        InputError: the device, precision or tile cannot be had.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        manifest: Manifest,
+        *,
+        device: str | torch.device = "auto",
+        precision: Precision = "auto",
+        exact: bool = False,
+        tile: int | None = None,
+        flips: bool = False,
+    ) -> None:
+        tiles_for((1, 1), tile)  # a wish that cannot be had is refused now, not at the first large image
+        self.device = choose_device(device)
+        chosen = choose_precision(precision, manifest.precision, self.device, exact=exact)
+        self.manifest, self.classes, self.preprocess = manifest, manifest.class_map(), manifest.preprocessing()
+        self.runtime = f"{self.device.type} {chosen}" + (", exact" if exact else "") + (", flips" if flips else "")
+        forward = forward_on(model, self.device, chosen, exact=exact)
+        self._forward, self._tile = flipped(forward) if flips else forward, tile
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        device: str | torch.device = "auto",
+        precision: Precision = "auto",
+        exact: bool = False,
+        tile: int | None = None,
+        flips: bool = False,
+    ) -> Predictor:
+        """From a run folder or a .safetensors file that maskwright wrote; the other arguments are those of Predictor.
+
+        Raises:
+            CheckpointError: there is no usable checkpoint; see load_checkpoint.
+        """
+        model, manifest = load_checkpoint(path)
+        return cls(model, manifest, device=device, precision=precision, exact=exact, tile=tile, flips=flips)
+
+    @overload
+    def __call__(self, source: Source, *, confidence: bool = ..., probabilities: bool = ...) -> Segmentation: ...
+
+    @overload
+    def __call__(self, source: Sources, *, confidence: bool = ..., probabilities: bool = ...) -> list[Segmentation]: ...
+
+    def __call__(
+        self, source: Source | Sources, *, confidence: bool = False, probabilities: bool = False
+    ) -> Segmentation | list[Segmentation]:
+        """The answer for one image, or a list of answers for a list or tuple of images.
+
+        Args:
+            source: a path, an array (H, W) or (H, W, C), or an Image
+            confidence: keep the probability of the chosen class of each pixel
+            probabilities: keep the probabilities of all classes
+
+        Raises:
+            InputError, FormatError: an image cannot be read, or its channels are not those the model was trained on.
+        """
+        if isinstance(source, (list, tuple)):
+            answers = self._many(source, False, confidence, probabilities, readers=2)
+            return [answer for answer in answers if isinstance(answer, Segmentation)]
+        return self._answer(self._prepare(source), confidence, probabilities)
+
+    def many(
+        self,
+        sources: Iterable[Source],
+        *,
+        on_error: Literal["raise", "yield"] = "raise",
+        confidence: bool = False,
+        probabilities: bool = False,
+        readers: int = 2,
+    ) -> Generator[Segmentation | Failure, None, None]:
+        """Answers in the order of the sources, one at a time, while the next images are read in the background.
+
+        Args:
+            sources: any iterable; it is read only a few images ahead of the answers
+            on_error: "raise" stops at an image that cannot be used; "yield" gives a Failure in its place and goes on
+            readers: threads that read; as many images and one more are held in memory
+        """
+        if on_error not in ("raise", "yield"):
+            raise InputError(f"on_error is {on_error!r}; known: 'raise', 'yield'.")
+        if isinstance(sources, (str, Path, Image, np.ndarray)):
+            raise InputError("many() takes several images; call the predictor itself for one.")
+        return self._many(sources, on_error == "yield", confidence, probabilities, readers)
+
+    def _many(
+        self, sources: Iterable[Source], keep_going: bool, confidence: bool, probabilities: bool, readers: int
+    ) -> Generator[Segmentation | Failure, None, None]:
+        with closing(_ahead(self._prepare, sources, readers)) as waiting:
+            for source, prepared in waiting:
+                answer: Segmentation | Failure
+                try:
+                    answer = self._answer(prepared.result(), confidence, probabilities)
+                except (InputError, OSError) as error:
+                    if not keep_going:
+                        raise
+                    answer = Failure(_name(source), str(error))
+                yield answer
+
+    def _prepare(self, source: Source) -> Prepared:
+        image = read_image(source)
+        x, frame = self.preprocess(image)
+        return image, x, frame
+
+    def _answer(self, prepared: Prepared, confidence: bool, probabilities: bool) -> Segmentation:
+        image, x, frame = prepared
+        try:
+            found = decode(
+                in_pieces(self._forward, x, self._tile), frame, self.classes, confidence=confidence, probs=probabilities
+            )
+        except InputError as error:
+            raise InputError(f"{image.path or image.name}: {error}") from error
+        return Segmentation(found.labels, self.classes, image, found.confidence, found.probs)
+
+
+load = Predictor.load  # maskwright.load(run)(image)
+
+
+def _ahead(
+    prepare: Callable[[Source], Prepared], sources: Iterable[Source], readers: int
+) -> Generator[tuple[Source, Future[Prepared]], None, None]:
+    """Each source with its prepared image, in order; the next ones are prepared in threads meanwhile."""
+    waiting: deque[tuple[Source, Future[Prepared]]] = deque()
+    pool = ThreadPoolExecutor(max(1, readers), "read")
+    try:
+        for source in sources:
+            waiting.append((source, pool.submit(prepare, source)))
+            if len(waiting) > readers:
+                yield waiting.popleft()
+        while waiting:
+            yield waiting.popleft()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _name(source: Source) -> str:
+    return str(source) if isinstance(source, (str, Path)) else source.name if isinstance(source, Image) else "array"

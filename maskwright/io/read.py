@@ -1,0 +1,87 @@
+"""Files and arrays to Image: one table from suffix to reader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from maskwright.errors import FormatError, InputError
+from maskwright.io.decoded import Decoded
+from maskwright.io.image import Image, stored
+from maskwright.io.raster import decode_raster
+from maskwright.io.tiff import SIGNATURES, decode_tiff
+
+Reader = Callable[[Path], Decoded]
+
+READERS: dict[str, Reader] = {
+    ".png": decode_raster,
+    ".jpg": decode_raster,
+    ".jpeg": decode_raster,
+    ".jfif": decode_raster,
+    ".webp": decode_raster,
+    ".bmp": decode_raster,
+    ".gif": decode_raster,
+    ".ppm": decode_raster,
+    ".pgm": decode_raster,
+    ".tif": decode_tiff,
+    ".tiff": decode_tiff,
+}
+IMAGE_SUFFIXES = tuple(READERS)
+
+
+def decode(path: Path) -> Decoded:
+    """The stored values of an image file, by the reader of its suffix.
+
+    A TIFF named .png and a JPEG named .tif are common: between these readers the first bytes decide.
+
+    Raises:
+        FormatError: unknown suffix, a folder, empty, not an image, cut short, or a decompression bomb.
+        InputError: the file is not there or may not be read.
+    """
+    if path.is_dir():
+        raise FormatError(f"{path}: is a folder; expected an image file.")
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise FormatError(f"{path}: suffix {path.suffix!r} is not known; images end in {', '.join(IMAGE_SUFFIXES)}.")
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+        if not head:
+            raise FormatError(f"{path}: the file is empty; expected an image. Copy or download it again.")
+        if reader in (decode_raster, decode_tiff):
+            reader = decode_tiff if head in SIGNATURES else decode_raster
+        return reader(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file.") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}). Check the permissions and the disk.") from error
+
+
+def read_image(source: str | Path | NDArray[Any] | Image) -> Image:
+    """Read one picture: a path, an array (H, W) or (H, W, C), or an Image, which is handed back as it is.
+
+    Palettes become RGB, alpha is dropped, EXIF orientation is applied, depth is kept.
+
+    Raises:
+        FormatError, InputError: see decode() and Image.from_array().
+    """
+    if isinstance(source, Image):
+        return source
+    if isinstance(source, (str, Path)):
+        path = Path(source)
+        return _image(path, decode(path))
+    if hasattr(source, "__array_interface__"):
+        return Image.from_array(source)
+    raise InputError(f"an image was given as {type(source).__name__}; expected a path or an array (height, width, channels).")
+
+
+def _image(path: Path, found: Decoded) -> Image:
+    if found.palette is not None:
+        return Image(found.palette[found.pixels], path, orientation=found.orientation, container=found.container)
+    pixels = stored(found.pixels, str(path))
+    if found.top is None:
+        return Image(pixels, path, orientation=found.orientation, container=found.container)
+    return Image(pixels, path, (0.0, float(found.top)), orientation=found.orientation, container=found.container)

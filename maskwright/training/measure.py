@@ -1,0 +1,87 @@
+"""Measured, not guessed: which precision and memory layout is quickest here, and how long a step takes."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from maskwright.recipe import Recipe
+from maskwright.training.ema import Ema
+from maskwright.training.loop import fit
+from maskwright.training.state import Progress
+
+LOSS_TOLERANCE = 0.01  # a precision is refused if it moves the first losses by more than this share
+OPTIONS: tuple[tuple[str, bool], ...] = (("fp32", False), ("fp32", True), ("bf16", True))
+
+
+@dataclass
+class Learner:
+    """What a training step works on, all built from one recipe and one seed."""
+
+    net: nn.Module
+    loss: nn.Module
+    optimizer: torch.optim.Optimizer
+    average: Ema
+
+
+Make = Callable[[Recipe], Learner]
+Batches = Iterator[tuple[Tensor, Tensor]]
+
+
+def choose_computation(recipe: Recipe, make: Make, batch: tuple[Tensor, Tensor], device: torch.device) -> Recipe:
+    """The recipe with precision and channels_last set to what is quickest on this device and keeps the loss.
+
+    Each open option takes three steps on one real batch from the same weights; what the recipe already fixes stays.
+    """
+    options = [o for o in OPTIONS if recipe.precision in ("auto", o[0]) and recipe.channels_last in (None, o[1])]
+    if device.type not in ("cpu", "cuda"):
+        options = [o for o in options if o[0] == "fp32"] or options
+    if recipe.precision != "auto" and recipe.channels_last is not None:
+        return recipe
+    timed: list[tuple[float, float, str, bool]] = []
+    for precision, channels_last in options or [(recipe.precision, bool(recipe.channels_last))]:
+        tried = recipe.with_settings({"precision": precision, "channels_last": channels_last}, "tried")
+        seconds, losses = run_steps(tried, make, itertools.repeat(batch, 3))
+        timed.append((statistics.median(seconds[1:]), losses[0], precision, channels_last))
+    true_loss = timed[0][1]
+    agreeing = [t for t in timed if abs(t[1] - true_loss) <= LOSS_TOLERANCE * abs(true_loss)]
+    seconds_best, _, precision, channels_last = min(agreeing)
+    told = ", ".join(f"{p}{' channels_last' if c else ''} {s * 1000:.0f} ms" for s, _, p, c in timed)
+    refused = "".join(f"; {p} refused: it moved the loss from {true_loss:.4f} to {v:.4f}" for _, v, p, _ in timed if (_, v, p, _) not in agreeing and abs(v - true_loss) > LOSS_TOLERANCE * abs(true_loss))
+    return recipe.with_settings({"precision": precision, "channels_last": channels_last}, f"a step measured here: {told}{refused}")
+
+
+def run_steps(recipe: Recipe, make: Make, batches: Batches) -> tuple[list[float], list[float]]:
+    """Seconds and loss of each step on a fresh learner, waiting for the batch included."""
+    learner = make(recipe)
+    seconds: list[float] = []
+    losses: list[float] = []
+    start = time.perf_counter()
+
+    def after_step(loss: float) -> bool:
+        nonlocal start
+        now = time.perf_counter()
+        seconds.append(now - start)
+        losses.append(loss)
+        start = now
+        return True
+
+    fit(learner.net, learner.loss, learner.optimizer, learner.average, batches, recipe, Progress(), after_step)
+    return seconds, losses
+
+
+def steps_in(minutes: float, *, spent: float, step: float, validation: float, validations: int, reserve: float = 0.06) -> int:
+    """How many steps fit into the time that the user has.
+
+    Args (all in seconds but minutes):
+        spent: already gone; step: one optimizer step; validation: one validation, of which there will be `validations`;
+        reserve: share of the whole time kept for saving and for a machine that gets slower
+    """
+    left = minutes * 60 * (1 - reserve) - spent - validation * (validations + 1)
+    return max(10, int(left / step))

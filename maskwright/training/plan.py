@@ -1,0 +1,247 @@
+"""The planner: from a look at the data and the machine to a Recipe, with a reason for each choice.
+
+`fingerprint` looks, `plan` decides; nothing else in the package chooses a training setting.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from maskwright.classes import IGNORE_ID
+from maskwright.data.dataset import Dataset, Pair
+from maskwright.io.image import Image
+from maskwright.recipe import Recipe
+from maskwright.transforms import Preprocess, resize_target
+
+LOOKED_AT = 64  # images that the fingerprint reads
+WORKING_SIZES_PX = (128, 192, 256, 320, 384, 512)
+SURVIVAL = 0.98  # share of Dice that labels must keep when they are brought to a working size and back
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the training may use: device, processor cores, free bytes of its memory."""
+
+    device: torch.device
+    cores: int
+    memory_bytes: int
+
+    @classmethod
+    def here(cls, device: torch.device) -> Machine:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if device.type == "cuda":
+            return cls(device, cores, torch.cuda.mem_get_info(device)[0])
+        try:
+            free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (ValueError, OSError):
+            free = 4 << 30  # not told on this system: assume a small machine
+        return cls(device, cores, free)
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What the planner knows of a data set, from at most LOOKED_AT of its training images.
+
+    Attributes:
+        images: training images there are
+        hw: median height and width; longest_px: the longest side of any image looked at
+        channels: of most images; grey: their channels are equal everywhere
+        dtype: stored type; scaling: how the values are brought to a common range; mean, std: after it, one a channel
+        class_share: share of the counted pixels, one a class
+        oriented: 1 minus the overlap (Dice) of the mean label map with its own mirror image upside down, in [0, 1]:
+            near 0 where up and down do not matter (cells, aerial images), larger where gravity or anatomy does
+        survival: working size in px -> mean Dice of the labels brought to that size and back
+    """
+
+    images: int
+    hw: tuple[int, int]
+    longest_px: int
+    channels: int
+    grey: bool
+    dtype: str
+    scaling: Literal["range", "percentile", "zscore"]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    class_share: tuple[float, ...]
+    oriented: float
+    survival: dict[int, float]
+
+
+def fingerprint(dataset: Dataset, pairs: Sequence[Pair]) -> Fingerprint:
+    """Look at up to LOOKED_AT training pairs, spread evenly over the list."""
+    chosen = [pairs[i] for i in np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), LOOKED_AT)).astype(int))]
+    samples = [dataset.read(pair) for pair in chosen]
+    images = [s.image for s in samples]
+    targets = [dataset.classes.to_indices(s.labels).astype(np.uint8) for s in samples if s.labels is not None]
+    channels = int(np.bincount([i.channels for i in images]).argmax())
+    grey = channels == 3 and all(_is_grey(i) for i in images)
+    seen = 1 if grey else channels
+    scaling: Literal["range", "percentile", "zscore"] = "range" if images[0].pixels.dtype == np.uint8 else "percentile"
+    mean, std = _moments([i for i in images if i.channels == channels], seen, scaling)
+    share = np.sum([np.bincount(t.ravel(), minlength=256)[: len(dataset.classes)] for t in targets], axis=0)
+    heights, widths = zip(*(i.hw for i in images), strict=True)
+    longest = max(*heights, *widths)
+    return Fingerprint(
+        images=len(pairs),
+        hw=(int(np.median(heights)), int(np.median(widths))),
+        longest_px=longest,
+        channels=seen,
+        grey=grey,
+        dtype=str(images[0].pixels.dtype),
+        scaling=scaling,
+        mean=mean,
+        std=std,
+        class_share=tuple(float(v) for v in share / max(1, share.sum())),
+        oriented=_orientation(targets, len(dataset.classes)),
+        survival={px: _survival(targets[:16], px) for px in WORKING_SIZES_PX if px < longest},
+    )
+
+
+def plan(data: Fingerprint, machine: Machine, *, model: str | None = None, encoder: str | None = None, seed: int = 0) -> Recipe:
+    """Choose every setting; `reasons` of the recipe says why, in the words that recipe.yaml shows."""
+    reasons: dict[str, str] = {}
+
+    def choose(key: str, value: Any, reason: str) -> Any:
+        reasons[key] = reason
+        return value
+
+    gpu = machine.device.type == "cuda"
+    max_side_px, patch_hw = _sizes(data, gpu, reasons)
+    depth = max(2, min(5, int(np.log2(min(patch_hw) / 8))))
+    if encoder is not None:
+        args = choose("model_args", {"encoder": encoder}, "asked for")
+    else:
+        width = 32 if gpu else 16
+        args = {"width": width, "depth": depth, "max_width": 512}
+        reasons["model_args"] = (
+            f"depth {depth}: the coarsest map is {min(patch_hw) >> depth} px, so the whole window is in view; "
+            f"width {width}: {'a GPU carries it' if gpu else 'what a processor trains in minutes'}"
+        )
+    batch = _batch(patch_hw, args.get("width", 32), machine, reasons)
+    steps = int(np.clip(100 * data.images / batch, 500, 20000))
+    smallest = min((s for s in data.class_share if s > 0), default=0.0)
+    recipe = Recipe(
+        model=choose("model", model or "unet", "asked for" if model else "the strongest all-round choice for few labelled images"),
+        model_args=args,
+        channels=choose("channels", data.channels, "the images' channels" + (" are all equal: grey" if data.grey else "")),
+        max_side_px=max_side_px,
+        patch_hw=patch_hw,
+        scaling=choose("scaling", data.scaling, f"{data.dtype} images"),
+        mean=choose("mean", tuple(round(v, 4) for v in data.mean), "mean of the training images"),
+        std=choose("std", tuple(round(v, 4) for v in data.std), "standard deviation of the training images"),
+        augment=_augment(data, max_side_px, reasons),
+        losses=choose("losses", {"cross_entropy": 1.0, "dice": 1.0}, "cross entropy for calm gradients, Dice for small classes"),
+        class_weights=choose("class_weights", "none", f"smallest class {smallest:.1%} of the pixels; Dice already balances the classes"),
+        batch=batch,
+        steps=steps,
+        learning_rate=choose("learning_rate", 2e-3 if encoder is None else 1e-3, "AdamW with warm-up and cosine"),
+        seed=choose("seed", seed, "given or the default"),
+        reasons=reasons,
+    )
+    return scheduled(recipe, steps, f"{steps * batch / data.images:.0f} passes over {data.images} images")
+
+
+def scheduled(recipe: Recipe, steps: int, reason: str, keep: Collection[str] = ()) -> Recipe:
+    """The recipe with another number of steps and all that depends on it, but for the settings to keep."""
+    validations = int(np.clip(steps // 50, 4, 20))
+    follows = {
+        "warmup_steps": max(1, min(200, steps // 20)),
+        "validate_every": max(1, -(-steps // validations)),
+        # The average looks back over a thirtieth of the run: long enough to be calm, short enough to forget the start.
+        "ema_decay": round(1 - 1 / max(10.0, steps / 30), 5),
+    }
+    settings = {key: value for key, value in follows.items() if key not in keep}
+    return recipe.with_settings({"steps": steps}, reason).with_settings(settings, f"follows from {steps} steps")
+
+
+def _sizes(data: Fingerprint, gpu: bool, reasons: dict[str, str]) -> tuple[int | None, tuple[int, int]]:
+    """Whole images at the smallest size at which the labels survive, or windows of the full-size images."""
+    patch = 512 if gpu else 256
+    good = [px for px, dice in data.survival.items() if dice >= SURVIVAL and px >= 256]
+    if data.longest_px <= patch:
+        reasons["max_side_px"] = f"images of at most {data.longest_px} px are seen whole, as they are"
+        hw = data.hw
+        max_side = None
+    elif good and good[0] <= patch:
+        max_side = good[0] if not gpu else max(px for px in good if px <= patch)
+        reasons["max_side_px"] = (
+            f"whole images at this size: labels brought there and back keep a Dice of {data.survival[max_side]:.4f}; "
+            f"answers are given at full size"
+        )
+        hw = (round(data.hw[0] * max_side / max(data.hw)), round(data.hw[1] * max_side / max(data.hw)))
+    else:
+        kept = ", ".join(f"{px} px {dice:.3f}" for px, dice in data.survival.items())
+        reasons["max_side_px"] = f"windows of the full-size images: smaller ones would lose too much of the labels (Dice {kept})"
+        max_side, hw = None, (min(patch, data.hw[0]), min(patch, data.hw[1]))
+    patch_hw = (-(-hw[0] // 32) * 32, -(-hw[1] // 32) * 32)
+    reasons["patch_hw"] = f"{'the whole image' if max_side or data.longest_px <= patch else 'a window'}, rounded up to multiples of 32"
+    return max_side, patch_hw
+
+
+def _batch(patch_hw: tuple[int, int], width: int, machine: Machine, reasons: dict[str, str]) -> int:
+    # A U-Net keeps about 40 maps of its first width at full resolution (all levels together), forward and backward, 4 bytes.
+    per_image = patch_hw[0] * patch_hw[1] * width * 40 * 4
+    fits = int(machine.memory_bytes * 0.5 // per_image)
+    wanted = 16 if machine.device.type == "cuda" else 8
+    batch = max(1, min(wanted, fits))
+    reasons["batch"] = (
+        f"{wanted} steady the gradient"
+        if batch == wanted
+        else f"what fits into half of the {machine.memory_bytes / 2**30:.0f} GiB that are free"
+    )
+    return batch
+
+
+def _augment(data: Fingerprint, max_side_px: int | None, reasons: dict[str, str]) -> dict[str, float]:
+    if data.oriented < 0.1:
+        reasons["augment"] = f"flips and turns: the labels look alike upside down (difference {data.oriented:.2f})"
+        return {"flip_horizontal": 0.5, "flip_vertical": 0.5, "turn": 0.75}
+    reasons["augment"] = (
+        f"no flips: up and down differ in these labels (difference {data.oriented:.2f}), as in anatomy or street scenes; "
+        "where left and right may be swapped: --set augment.flip_horizontal=0.5"
+    )
+    return {}
+
+
+def _is_grey(image: Image) -> bool:
+    p = image.pixels
+    return bool((p[..., 0] == p[..., 1]).all() and (p[..., 0] == p[..., 2]).all())
+
+
+def _moments(
+    images: Sequence[Image], channels: int, scaling: Literal["range", "percentile", "zscore"]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    plain = Preprocess(channels, max_side_px=128, scaling=scaling)
+    values = [plain(i)[0].flatten(2)[0] for i in images]  # each (C, n)
+    joined = torch.cat(values, dim=1)
+    # A constant channel has no spread; dividing by a tiny one would blow up its noise.
+    return tuple(joined.mean(1).tolist()), tuple(joined.std(1).clamp(min=0.01).tolist())
+
+
+def _orientation(targets: Sequence[NDArray[np.uint8]], classes: int) -> float:
+    """1 - Dice between the mean map of each class and the same map upside down, weighed by the classes' area."""
+    small = [resize_target(t, (32, 32)) for t in targets]
+    maps = np.stack([np.mean([t == k for t in small], axis=0) for k in range(classes)])  # (K, 32, 32)
+    flipped = maps[:, ::-1]
+    return float(1 - 2 * np.minimum(maps, flipped).sum() / max(1e-9, (maps + flipped).sum()))
+
+
+def _survival(targets: Sequence[NDArray[np.uint8]], px: int) -> float:
+    """Mean Dice, over images and the classes in them, of labels brought to a longer side of px and back."""
+    scores = []
+    for target in targets:
+        h, w = target.shape
+        scale = px / max(h, w)
+        back = resize_target(resize_target(target, (max(1, round(h * scale)), max(1, round(w * scale)))), (h, w))
+        counted = target != IGNORE_ID
+        for k in np.unique(target[counted]):
+            truth, found = (target == k) & counted, (back == k) & counted
+            scores.append(2 * np.count_nonzero(truth & found) / (np.count_nonzero(truth) + np.count_nonzero(found)))
+    return float(np.mean(scores)) if scores else 1.0

@@ -1,0 +1,59 @@
+"""Several training processes under torchrun: who am I, and how text gets from the first process to the others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process's place among those that train together: rank 0 .. count-1; rank 0 plans, writes and reports."""
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def share_text(self, text: str) -> str:
+        """The first process's text, in every process. Sent as bytes: nothing is pickled."""
+        if self.count == 1:
+            return text
+        size = torch.tensor([len(text.encode())])
+        dist.broadcast(size, src=0)
+        data = torch.zeros(int(size), dtype=torch.uint8)
+        if self.first:
+            data.copy_(torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8))
+        dist.broadcast(data, src=0)
+        return bytes(data.tolist()).decode()
+
+    def any(self, flag: bool) -> bool:
+        """True in every process if it is true in one."""
+        if self.count == 1:
+            return flag
+        votes = torch.tensor([int(flag)])
+        dist.all_reduce(votes)
+        return bool(votes.item())
+
+
+@contextmanager
+def processes() -> Iterator[Processes]:
+    """Join the other processes that torchrun started, if it did; leave them at the end."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield Processes()
+        return
+    # CPU tensors carry the few bytes that we send ourselves, so gloo is there even when nccl moves the gradients.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield Processes(dist.get_rank(), count, int(os.environ.get("LOCAL_RANK", "0")))
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,335 @@
+"""From a stored image to what the network sees, exactly back again, and the paired augmentation between.
+
+Preprocess is shared by training and prediction and stands in every checkpoint: that is how the two cannot drift apart.
+The augmentation is built on torchvision.transforms.v2: each transform draws its numbers once and applies them to the
+image (bilinear) and to the target (nearest) alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from maskwright.classes import IGNORE_ID
+from maskwright.errors import InputError
+from maskwright.io.image import Image
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+ELASTIC_KNOTS = 6
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where a preprocessed image came from: enough to bring an answer back to the original pixels.
+
+    Attributes:
+        hw: height and width of the original image
+        work_hw: height and width of what the network sees
+    """
+
+    hw: tuple[int, int]
+    work_hw: tuple[int, int]
+
+    def restore(self, logits: Tensor) -> Tensor:
+        """Logits at the original size; unchanged to the bit where the sizes are equal.
+
+        Shapes:
+            logits: (B, K, h, w) at work_hw
+            returns: (B, K, H, W) float32 at hw, bilinear
+        """
+        if self.hw == self.work_hw:
+            return logits.float()
+        return F.interpolate(logits.float(), size=self.hw, mode="bilinear", align_corners=False)
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Channels, size and value scale of what the network sees.
+
+    Attributes:
+        channels: channels of the network; 3 -> 1 takes the luma, 1 -> 3 repeats, anything else must match
+        max_side_px: images are scaled so that their longer side has this length; None keeps their own size
+        scaling: "range" by the type's value range to [0, 1]; "percentile" by each image's 0.5 and 99.5 percentile to
+            [0, 1]; "zscore" by each image's mean and standard deviation
+        mean, std: one a channel, applied after the scaling
+    """
+
+    channels: int
+    max_side_px: int | None = None
+    scaling: Literal["range", "percentile", "zscore"] = "range"
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, fill in (("mean", 0.0), ("std", 1.0)):
+            given = tuple(float(v) for v in getattr(self, name)) or (fill,) * self.channels
+            if len(given) != self.channels:
+                raise InputError(f"preprocess: {len(given)} values of {name} for {self.channels} channels; give one a channel.")
+            object.__setattr__(self, name, given)
+        if self.scaling not in ("range", "percentile", "zscore"):
+            raise InputError(f"preprocess: scaling {self.scaling!r} is unknown; known: range, percentile, zscore.")
+        if min(self.std) <= 0:
+            raise InputError(f"preprocess: std {self.std} must be greater than zero.")
+
+    def __call__(self, image: Image) -> tuple[Tensor, Frame]:
+        """The network's input and the way back.
+
+        Shapes:
+            returns: (1, C, h, w) float32, and the Frame
+
+        Raises:
+            InputError: the image's channels cannot be turned into the network's.
+        """
+        work_hw = self.work_hw(image.hw)
+        x = torch.from_numpy(np.ascontiguousarray(self._scaled(image).transpose(2, 0, 1)))[None]  # (1, C', H, W)
+        if work_hw != image.hw:
+            x = F.interpolate(x, size=work_hw, mode="bilinear", align_corners=False, antialias=True)
+        x = self._to_channels(x, image)  # (1, C, h, w)
+        mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (self.mean, self.std))
+        return (x - mean) / std, Frame(image.hw, work_hw)
+
+    def work_hw(self, hw: tuple[int, int]) -> tuple[int, int]:
+        """Size the network sees for an image of size hw: the longer side is max_side_px, no side under 1."""
+        if self.max_side_px is None:
+            return hw
+        scale = self.max_side_px / max(hw)
+        return max(1, round(hw[0] * scale)), max(1, round(hw[1] * scale))
+
+    def _scaled(self, image: Image) -> NDArray[np.float32]:
+        pixels = image.pixels
+        if self.scaling == "range":
+            low, high = image.value_range
+        elif self.scaling == "percentile":
+            # Every 4th pixel gives the same percentiles on a large image at a fraction of the time.
+            step = 4 if pixels.shape[0] * pixels.shape[1] > 1 << 18 else 1
+            low, high = np.percentile(pixels[::step, ::step].astype(np.float32), (0.5, 99.5))
+        else:
+            mean, spread = float(pixels.mean(dtype=np.float64)), float(pixels.std(dtype=np.float64))
+            low, high = mean, mean + spread
+        scaled = (pixels.astype(np.float32) - np.float32(low)) / np.float32(max(high - low, 1e-6))
+        return np.clip(scaled, 0, 1) if self.scaling == "percentile" else scaled
+
+    def _to_channels(self, x: Tensor, image: Image) -> Tensor:
+        have = x.shape[1]
+        if have == self.channels:
+            return x
+        if self.channels == 1 and have == 3:
+            return (x * x.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+        if self.channels == 3 and have == 1:
+            return x.expand(-1, 3, -1, -1)
+        raise InputError(
+            f"{image.path or image.name}: the image has {have} channels, the model was trained on {self.channels}. "
+            f"Give an image with {self.channels} channels, or train a model on images like this one."
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> Preprocess:
+        unknown = sorted(set(given) - {f.name for f in fields(cls)})
+        if unknown:
+            raise InputError(f"preprocess: unknown keys {unknown}; known: {[f.name for f in fields(cls)]}.")
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+        return cls(**plain)
+
+
+def resize_target(target: NDArray[np.uint8], hw: tuple[int, int]) -> NDArray[np.uint8]:
+    """Channel-index target at another size: each new pixel takes the class that covers most of it.
+
+    Shapes:
+        target: (H, W) uint8, channel indices or 255 (ignored; it competes for the majority like a class)
+        returns: (h, w) uint8
+    """
+    if target.shape == hw:
+        return target
+    values = np.flatnonzero(np.bincount(target.ravel(), minlength=256))
+    onehot = torch.from_numpy((target[None] == values[:, None, None]).astype(np.float32))[None]  # (1, V, H, W)
+    shares = F.interpolate(onehot, size=hw, mode="bilinear", align_corners=False, antialias=True)[0]
+    return np.asarray(values[shares.argmax(0).numpy()], np.uint8)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far training images are varied; probabilities in [0, 1], strengths as named. Zero switches a part off.
+
+    Attributes:
+        scale: zoom drawn log-uniformly from 1 / (1 + scale) to 1 + scale
+        stretch: the same for the ratio of width to height
+        rotation_deg: rotation drawn uniformly from -rotation_deg to rotation_deg
+        shift: shift of whole images as a share of their side, either way
+        elastic: standard deviation of a smooth random displacement as a share of the patch side
+        flip_horizontal, flip_vertical: probability of a mirror image
+        turn: probability of a turn by 90, 180 or 270 degrees
+        contrast, brightness: factor 1 / (1 + c) .. 1 + c around the mean; offset in standard deviations either way
+        gamma: exponent 1 / (1 + g) .. 1 + g on values scaled to [0, 1]
+        noise: standard deviation of added noise is drawn from 0 .. noise (in standard deviations of the data)
+        blur: largest sigma in px of a Gaussian blur, used for a third of the images
+        hide: probability that a rectangle is overwritten with a flat value while its label stays
+        foreground: share of the patches whose centre is drawn from the pixels of a class other than background
+    """
+
+    scale: float = 0.25
+    stretch: float = 0.1
+    rotation_deg: float = 15.0
+    shift: float = 0.08
+    elastic: float = 0.015
+    flip_horizontal: float = 0.0
+    flip_vertical: float = 0.0
+    turn: float = 0.0
+    contrast: float = 0.3
+    brightness: float = 0.3
+    gamma: float = 0.4
+    noise: float = 0.1
+    blur: float = 1.0
+    hide: float = 0.1
+    foreground: float = 0.33
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            most = 1.0 if f.name in ("flip_horizontal", "flip_vertical", "turn", "hide", "foreground") else math.inf
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most:
+                raise InputError(f"augment.{f.name} is {value!r}; expected a number from 0 to {most:g}.")
+
+
+class RandomWindow(v2.Transform):  # type: ignore[misc]
+    """One smooth map for zoom, stretch, rotation, shift, flips, turns and elastic change, sampled once.
+
+    Doing all of it in one resampling keeps the image sharp and costs one grid_sample. Outside the image the image repeats
+    its border and the target is ignored (255).
+
+    Shapes:
+        image: (C, H, W) float -> (C, h, w); target: (H, W) uint8 -> (h, w), with (h, w) = patch_hw
+    """
+
+    def __init__(self, patch_hw: tuple[int, int], augmentation: Augmentation) -> None:
+        super().__init__()
+        self.patch_hw, self.augmentation = patch_hw, augmentation
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        a = self.augmentation
+        target = next(t for t in flat_inputs if isinstance(t, tv_tensors.Mask))
+        hw = (target.shape[-2], target.shape[-1])
+        zoom, stretch = (math.exp(_uniform(-math.log1p(s), math.log1p(s))) for s in (a.scale, a.stretch))
+        angle = math.radians(_uniform(-a.rotation_deg, a.rotation_deg))
+        if torch.rand(()) < a.turn:
+            angle += math.pi / 2 * int(torch.randint(1, 4, ()))
+        flip_x, flip_y = (-1.0 if torch.rand(()) < p else 1.0 for p in (a.flip_horizontal, a.flip_vertical))
+        turn = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+        root = math.sqrt(stretch)
+        matrix = torch.diag(torch.tensor([flip_x * root / zoom, flip_y / root / zoom])) @ turn
+        return {"grid": self._grid(matrix, self._centre(target, hw), hw)}
+
+    def _centre(self, target: Tensor, hw: tuple[int, int]) -> tuple[float, float]:
+        """Centre of the window in the image, (x, y) in px: drawn from a class, or anywhere that shows the most image."""
+        if torch.rand(()) < self.augmentation.foreground and any(n > p for n, p in zip(hw, self.patch_hw, strict=True)):
+            inside = ((target > 0) & (target != IGNORE_ID)).flatten().nonzero().flatten()
+            if len(inside):
+                pixel = int(inside[int(torch.randint(len(inside), ()))])
+                return pixel % hw[1] + 0.5, pixel // hw[1] + 0.5
+        centre = []
+        for length, patch in zip(hw, self.patch_hw, strict=True):
+            reach = max(0.0, (length - patch) / 2) or self.augmentation.shift * length
+            centre.append(length / 2 + _uniform(-reach, reach))
+        return centre[1], centre[0]
+
+    def _grid(self, matrix: Tensor, centre_xy: tuple[float, float], hw: tuple[int, int]) -> Tensor:
+        h, w = self.patch_hw
+        ys, xs = torch.arange(h)[:, None] - (h - 1) / 2, torch.arange(w)[None] - (w - 1) / 2
+        shift = self._elastic()
+        axes = []
+        for row, centre, length, moved in zip(matrix.tolist(), centre_xy, (hw[1], hw[0]), shift, strict=True):
+            point = row[0] * xs + row[1] * ys + moved + centre  # (h, w) in px of the image
+            axes.append(point * (2 / length) - 1)  # grid_sample's units
+        return torch.stack(axes, dim=-1)
+
+    def _elastic(self) -> Tensor:
+        """A smooth random displacement, (2, h, w) in px: a coarse grid of normal numbers, interpolated bicubically."""
+        sigma_px = self.augmentation.elastic * max(self.patch_hw)
+        if not sigma_px:
+            return torch.zeros(2, 1, 1)
+        rows, columns = (_cubic_basis(n) for n in self.patch_hw)
+        return rows @ (torch.randn(2, ELASTIC_KNOTS, ELASTIC_KNOTS) * sigma_px) @ columns.T
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        grid = params["grid"][None]
+        if isinstance(inpt, tv_tensors.Mask):
+            # Shifting by one makes the zeros that grid_sample puts outside the image stand for "ignored".
+            moved = F.grid_sample(inpt[None, None].float() + 1, grid, mode="nearest", padding_mode="zeros", align_corners=False)
+            target = torch.where(moved == 0, IGNORE_ID, moved - 1)[0, 0].to(torch.uint8)
+            return tv_tensors.Mask(target)
+        image = F.grid_sample(inpt[None], grid, mode="bilinear", padding_mode="border", align_corners=False)[0]
+        return tv_tensors.Image(image)
+
+
+class RandomAppearance(v2.Transform):  # type: ignore[misc]
+    """Contrast, brightness, gamma, blur, noise and hidden rectangles; the target is left alone.
+
+    Shapes:
+        image: (C, h, w) float, normalised to mean 0 and standard deviation 1 over the data; returns the same
+    """
+
+    _transformed_types = (tv_tensors.Image,)
+
+    def __init__(self, augmentation: Augmentation) -> None:
+        super().__init__()
+        self.augmentation = augmentation
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:  # noqa: ARG002
+        a, x = self.augmentation, inpt.as_subclass(Tensor)
+        if a.gamma:
+            low, high = x.amin(), x.amax()
+            span = (high - low).clamp(min=1e-6)
+            x = ((x - low) / span).clamp(min=0) ** math.exp(_uniform(-math.log1p(a.gamma), math.log1p(a.gamma))) * span + low
+        if a.contrast or a.brightness:
+            mean = x.mean()
+            factor = math.exp(_uniform(-math.log1p(a.contrast), math.log1p(a.contrast)))
+            x = (x - mean) * factor + mean + _uniform(-a.brightness, a.brightness)
+        if a.blur and torch.rand(()) < 1 / 3:
+            x = v2.functional.gaussian_blur(x, kernel_size=[7, 7], sigma=[max(0.1, _uniform(0, a.blur))])
+        if a.hide and torch.rand(()) < a.hide:
+            x = _hide_rectangle(x)
+        if a.noise:
+            x = x + torch.randn_like(x) * _uniform(0, a.noise)
+        return tv_tensors.Image(x)
+
+
+def augmenter(patch_hw: Sequence[int], augmentation: Augmentation) -> v2.Compose:
+    """The paired training transform: (Image (C, H, W), Mask (H, W)) -> (Image (C, h, w), Mask (h, w)).
+
+    All numbers come from torch's global generator, so a caller that seeds it gets the same patch again.
+    """
+    return v2.Compose([RandomWindow((patch_hw[0], patch_hw[1]), augmentation), RandomAppearance(augmentation)])
+
+
+@lru_cache(maxsize=8)
+def _cubic_basis(length: int) -> Tensor:
+    """(length, ELASTIC_KNOTS): weights with which the knots make a bicubic line of that length; two thin matrix products
+    with it cost a tenth of interpolating the full-size field."""
+    return F.interpolate(torch.eye(ELASTIC_KNOTS)[None, None], size=(length, ELASTIC_KNOTS), mode="bicubic", align_corners=True)[0, 0]
+
+
+def _hide_rectangle(x: Tensor) -> Tensor:
+    """A copy of x with a rectangle of a tenth to a third of each side set to a value between its least and greatest."""
+    h, w = x.shape[-2:]
+    tall, wide = (max(1, round(n * _uniform(0.1, 0.33))) for n in (h, w))
+    top, left = int(torch.randint(h - tall + 1, ())), int(torch.randint(w - wide + 1, ()))
+    x = x.clone()
+    x[..., top : top + tall, left : left + wide] = _uniform(float(x.amin()), float(x.amax()))
+    return x
+
+
+def _uniform(low: float, high: float) -> float:
+    return low + (high - low) * float(torch.rand(()))

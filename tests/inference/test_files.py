@@ -1,0 +1,254 @@
+"""predict_files: what is written where, that nothing is lost or replaced unasked, and that a bad file stops nobody."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+import pytest
+import tifffile
+
+from maskwright.errors import InputError
+from maskwright.inference.files import as_stored, plan, predict_files
+from maskwright.io import write
+from maskwright.io.image import Image
+from maskwright.result import Segmentation
+
+from .conftest import CLASSES, picture
+
+
+def draw(folder: Path, *names: str, hw: tuple[int, int] = (12, 17)) -> None:
+    for seed, name in enumerate(names):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".tif":
+            tifffile.imwrite(path, picture(*hw, seed=seed))
+        else:
+            PIL.Image.fromarray(picture(*hw, seed=seed)).save(path)
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def planned(sources: list[Path], out: Path) -> list[str]:
+    return sorted((job.folder / job.name).relative_to(out).as_posix() for job in plan(sources, out))
+
+
+# ---- what is written ----
+
+
+def test_palette_masks_of_the_images_size(predictor, tmp_path):
+    draw(tmp_path / "in", "a.png", "b.jpg", hw=(23, 31))
+    report = predict_files(predictor, tmp_path / "in", tmp_path / "out")
+    assert report.ok
+    assert files_in(tmp_path / "out") == ["a.png", "b.png"]
+    assert report.done == (tmp_path / "out/a.png", tmp_path / "out/b.png")
+    with PIL.Image.open(tmp_path / "out/a.png") as mask:
+        assert mask.mode == "P"
+        assert mask.size == (31, 23)
+        labels = np.asarray(mask)
+        colours = np.asarray(mask.convert("RGB"))
+    expected = predictor(tmp_path / "in/a.png")
+    assert np.array_equal(labels, expected.labels)
+    assert np.array_equal(colours, expected.colour())
+
+
+def test_overlays_probabilities_and_tiff_on_request(predictor, tmp_path):
+    draw(tmp_path / "in", "a.png", "scan.tif")
+    predict_files(predictor, [tmp_path / "in"], tmp_path / "out", overlay=True, probabilities=True)
+    names = ["a.png", "a_overlay.png", "a_probs.npy", "scan.tif", "scan_overlay.png", "scan_probs.npy"]
+    assert files_in(tmp_path / "out") == names
+    probs = np.load(tmp_path / "out/a_probs.npy", allow_pickle=False)
+    assert (probs.dtype, probs.shape) == (np.float16, (3, 12, 17))
+    assert np.array_equal(tifffile.imread(tmp_path / "out/scan.tif"), predictor(tmp_path / "in/scan.tif").labels)
+
+
+def test_a_thousand_files_with_one_bad_one(predictor, tmp_path):
+    draw(tmp_path / "in", *(f"{k:02}.png" for k in range(30)))
+    (tmp_path / "in/07.png").write_bytes(b"not a picture")
+    tifffile.imwrite(tmp_path / "in/31.tif", np.zeros((2, 6, 6), np.uint8), photometric="minisblack", planarconfig="separate")
+    calls = []
+    report = predict_files(predictor, tmp_path / "in", tmp_path / "out", progress=lambda *given: calls.append(given))
+    assert not report.ok
+    assert [f.source for f in report.failed] == [str(tmp_path / "in/07.png"), str(tmp_path / "in/31.tif")]
+    assert "has 2 channels, the model was trained on 1" in report.failed[1].reason
+    assert [p.name for p in report.done] == [f"{k:02}.png" for k in range(30) if k != 7]
+    assert files_in(tmp_path / "out") == [p.name for p in report.done]
+    assert calls == [(k, 31) for k in range(1, 32)]
+    assert report.to_dict()["failed"][0]["source"] == str(tmp_path / "in/07.png")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_back_to_the_stored_orientation(orientation):
+    stored = np.arange(15, dtype=np.uint8).reshape(3, 5)
+    picture = PIL.Image.fromarray(stored)
+    picture.getexif()[0x0112] = orientation
+    shown = np.asarray(PIL.ImageOps.exif_transpose(picture))  # Pillow's way from stored to displayed
+    ids = np.asarray(CLASSES.ids, np.uint8)[shown % 3]
+    image = Image(shown[..., None].copy(), orientation=orientation)
+    probs = np.stack([shown == k for k in range(3)]).astype(np.float32)
+    back = as_stored(Segmentation(ids, CLASSES, image, confidence=shown.astype(np.float32), probs=probs))
+    assert np.array_equal(back.labels, np.asarray(CLASSES.ids)[stored % 3])
+    assert np.array_equal(back.image.pixels[..., 0], stored)
+    assert np.array_equal(back.confidence, stored)
+    assert np.array_equal(back.probs, np.stack([stored == k for k in range(3)]))
+    assert back.image.orientation == 1
+
+
+def test_masks_of_a_turned_photo(predictor, tmp_path):
+    photo = PIL.Image.fromarray(picture(20, 30))
+    exif = photo.getexif()
+    exif[0x0112] = 8
+    photo.save(tmp_path / "phone.jpg", exif=exif)
+    sizes = []
+    for name, stored in (("shown", False), ("stored", True)):
+        predict_files(predictor, tmp_path / "phone.jpg", tmp_path / name, stored_orientation=stored, overlay=True)
+        with PIL.Image.open(tmp_path / name / "phone.png") as mask:
+            sizes.append(mask.size)
+    assert sizes == [(20, 30), (30, 20)]
+
+
+# ---- where it is written ----
+
+
+def test_folders_keep_their_subfolders(tmp_path):
+    draw(tmp_path, "in/a.png", "in/left/a.png", "in/left/deep/b.jpg", "in/.hidden.png", "in/.cache/c.png")
+    (tmp_path / "in/notes.txt").write_text("x")
+    assert planned([tmp_path / "in"], tmp_path / "out") == ["a", "left/a", "left/deep/b"]
+
+
+def test_stems_that_meet_keep_their_folders(tmp_path):
+    draw(tmp_path, "x/a.png", "y/a.png", "y/b.png")
+    both = ["x/a", "y/a", "y/b"]
+    assert planned([tmp_path / "x", tmp_path / "y"], tmp_path / "out") == both
+    assert planned([tmp_path / "x/a.png", tmp_path / "y/a.png", tmp_path / "y/b.png"], tmp_path / "out") == both
+    assert planned([tmp_path / "x/a.png", tmp_path / "y/b.png"], tmp_path / "out") == ["a", "b"]
+    assert planned([tmp_path / "x/a.png", tmp_path / "x/a.png"], tmp_path / "out") == ["a"]
+
+
+def test_files_that_differ_in_the_suffix_alone_keep_it(tmp_path):
+    draw(tmp_path, "in/a.png", "in/a.jpg", "in/b.png")
+    assert planned([tmp_path / "in"], tmp_path / "out") == ["a.jpg", "a.png", "b"]
+
+
+def test_the_answers_of_an_earlier_run_are_no_images(predictor, tmp_path):
+    draw(tmp_path, "in/a.png")
+    for _ in range(2):
+        report = predict_files(predictor, tmp_path / "in", tmp_path / "in/masks", overwrite=True)
+        assert [p.name for p in report.done] == ["a.png"]
+
+
+def test_what_is_there_is_not_replaced_unasked(predictor, tmp_path):
+    draw(tmp_path, "in/a.png", "in/b.png")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/b_overlay.png").write_text("mine")
+    with pytest.raises(InputError, match=r"b_overlay\.png: is already there. Give --overwrite"):
+        predict_files(predictor, tmp_path / "in", tmp_path / "out", overlay=True)
+    assert files_in(tmp_path / "out") == ["b_overlay.png"]  # refused before any work
+    predict_files(predictor, tmp_path / "in", tmp_path / "out")  # without overlays nothing is in the way
+    predict_files(predictor, tmp_path / "in", tmp_path / "out", overlay=True, overwrite=True)
+    assert (tmp_path / "out/b_overlay.png").stat().st_size > 4
+
+
+def test_an_input_is_never_replaced(predictor, tmp_path):
+    draw(tmp_path, "in/a.png", "in/b.jpg")
+    before = (tmp_path / "in/a.png").read_bytes()
+    with pytest.raises(InputError, match=r"a\.png: is an input; its answer would take its place"):
+        predict_files(predictor, [tmp_path / "in/a.png", tmp_path / "in/b.jpg"], tmp_path / "in", overwrite=True)
+    with pytest.raises(InputError, match="masks among the images would be taken for images next time"):
+        predict_files(predictor, tmp_path / "in", tmp_path / "in", overwrite=True)
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    with pytest.raises(InputError, match="is an input"):
+        predict_files(predictor, tmp_path / "in/a.png", tmp_path / "link", overwrite=True)
+    assert (tmp_path / "in/a.png").read_bytes() == before
+
+
+def test_two_answers_never_share_a_file(predictor, tmp_path):
+    draw(tmp_path, "in/a.png", "in/a_overlay.png")
+    predict_files(predictor, tmp_path / "in", tmp_path / "out")
+    with pytest.raises(InputError, match=r"a\.png and .*a_overlay\.png: both would write .*a_overlay\.png"):
+        predict_files(predictor, tmp_path / "in", tmp_path / "other", overlay=True)
+
+
+# ---- what goes wrong ----
+
+
+def test_nothing_to_do(predictor, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"empty: no image found; images end in \.png"):
+        predict_files(predictor, tmp_path / "empty", tmp_path / "out")
+    with pytest.raises(InputError, match="no source: no image found"):
+        predict_files(predictor, [], tmp_path / "out")
+
+
+def test_a_name_that_is_not_there_is_reported_with_the_rest(predictor, tmp_path):
+    draw(tmp_path, "a.png")
+    report = predict_files(predictor, [tmp_path / "gone.png", tmp_path / "a.png"], tmp_path / "out")
+    assert [str(f) for f in report.failed] == [f"{tmp_path / 'gone.png'}: no such file."]
+    assert len(report.done) == 1
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
+def test_a_folder_that_cannot_be_listed(predictor, tmp_path):
+    draw(tmp_path, "in/a.png", "in/shut/b.png")
+    (tmp_path / "in/shut").chmod(0)
+    with pytest.raises(InputError, match="shut: the folder cannot be listed"):
+        predict_files(predictor, tmp_path / "in", tmp_path / "out")
+    (tmp_path / "in/shut").chmod(0o700)
+
+
+def test_a_full_disk_ends_it_at_once(predictor, tmp_path, monkeypatch):
+    draw(tmp_path / "in", *(f"{k}.png" for k in range(9)))
+    replace, calls = os.replace, []
+
+    def full(source: Path, target: Path) -> None:
+        calls.append(target)
+        if len(calls) > 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(write.os, "replace", full)
+    with pytest.raises(InputError, match="the disk is full"):
+        predict_files(predictor, tmp_path / "in", tmp_path / "out", workers=1)
+    assert files_in(tmp_path / "out") == ["0.png", "1.png"]
+    assert len(calls) < 6
+
+
+def test_one_answer_that_cannot_be_written_is_a_failure(predictor, tmp_path):
+    draw(tmp_path / "in", "a.png", "b.png")
+    (tmp_path / "out/a.png/x").mkdir(parents=True)  # a folder has the answer's name
+    report = predict_files(predictor, tmp_path / "in", tmp_path / "out", overwrite=True)
+    assert [f.source for f in report.failed] == [str(tmp_path / "in/a.png")]
+    assert [p.name for p in report.done] == ["b.png"]
+
+
+def test_an_interruption_leaves_only_finished_answers(predictor, tmp_path):
+    draw(tmp_path / "in", *(f"{k:02}.png" for k in range(20)))
+
+    def interrupt(finished: int, _total: int) -> None:
+        if finished == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_files(predictor, tmp_path / "in", tmp_path / "out", progress=interrupt)
+    written = files_in(tmp_path / "out")
+    assert 3 <= len(written) < 10
+    for name in written:
+        with PIL.Image.open(tmp_path / "out" / name) as mask:
+            mask.load()
+    assert [t.name for t in threading.enumerate() if t.name.startswith(("read", "write"))] == []
+
+
+def test_real_x_rays(predictor, shared_data, tmp_path):
+    images = sorted(shared_data("lungs-shenzhen").rglob("*.jp*g"))[:3]
+    report = predict_files(predictor, images, tmp_path, overlay=True)
+    assert report.ok
+    for image, mask in zip(images, report.done, strict=True):
+        with PIL.Image.open(image) as a, PIL.Image.open(mask) as b:
+            assert a.size == b.size
