@@ -22,8 +22,11 @@ lint: .venv/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: .venv/.installed
+# Those that need no data; each writes benchmarks/results/<name>.md. The others say in their header what to give them.
+bench: .venv/.installed-test
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/confusion_speed.py
+	$(BIN)/python benchmarks/train_step.py
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*

@@ -35,7 +35,7 @@ LEVELS = (
     ("io",),
     ("ops",),
     ("classes",),
-    ("errors",),
+    ("errors", "progress"),
 )
 LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -14,7 +14,8 @@ import typer
 from maskwright.cli import options as given
 from maskwright.cli.group import SOME_FAILED
 from maskwright.cli.options import argument, flag, value
-from maskwright.cli.output import folder_for, print_json, print_table, progress, say
+from maskwright.cli.output import folder_for, print_json, print_table
+from maskwright.progress import progress, say
 
 
 def check(

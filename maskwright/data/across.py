@@ -49,7 +49,7 @@ def _alike(seen: Sequence[Examined], pairs: Sequence[tuple[Examined, Examined]])
     names = [f"{b.pair.name} ~ {a.pair.name}" for a, b in found[:SHOWN]]
     count = counted(len({b.pair.name for _, b in found}), "image")
     split = len({one.pair.split for one in seen}) > 1
-    where = "look nearly like one in another split" if split else "look nearly like another, and the split is yet to be drawn"
+    where = "nearly like one in another split" if split else "nearly like another, and the split is yet to be drawn"
     examples = ", ".join(names) + (", ..." if len(found) > SHOWN else "")
     way_out = "Where they show one scene or patient, keep them together with --group, or scores will flatter."
     text = f"{count} {where} ({examples}). {way_out}"

@@ -139,8 +139,10 @@ def _of_the_set(dataset: Dataset, seen: Sequence[Examined]) -> Iterator[Finding]
         why = "one to fit on and one to choose by are the least" if lone else "scores on so few are mostly chance"
         yield finding("few-images", root, what, f"{name}: only {what}: {why}. Add images.", severity=ERROR if lone else WARNING)
     trained = [one for one in seen if one.pair.split in ("train", "all")]
+    if not any(one.pixels for one in trained):
+        return
     for class_id, class_name in zip(dataset.classes.ids, dataset.classes.names, strict=True):
         where = "any mask" if not any(class_id in one.pixels for one in seen) else "any mask of train"
-        if not any(class_id in one.pixels for one in trained) and any(one.pixels for one in seen):
+        if not any(class_id in one.pixels for one in trained):
             text = f"{name}: class {class_name!r} (id {class_id}) is not in {where}. Drop it, or add images of it."
             yield finding("class-never-seen", root, class_name, text)

@@ -11,13 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from maskwright.classes import ClassMap
 from maskwright.data.found_classes import class_map_of, find_classes
 from maskwright.data.pairing import find_pairs
-from maskwright.data.stored import stored_mask
+from maskwright.data.stored import content_hash, stored_mask
 from maskwright.data.wording import counted, shown, size_difference, unknown_text
 from maskwright.errors import InputError
 from maskwright.io.image import Image
@@ -83,7 +82,7 @@ class Dataset:
         groups: Sequence[str] | None = None,
         snap: bool = False,
     ) -> Dataset:
-        """Arrays (H, W) or (H, W, C) with masks (H, W), or lists of paths, in the same order.
+        """Arrays (H, W) or (H, W, C) with masks (H, W), or lists of paths, in the same order; see stored_mask for their values.
 
         Raises:
             InputError: no image, lists of different length, or a name that stands twice.
@@ -140,7 +139,7 @@ class Dataset:
         """The labels of a pair whose image has been read; see read."""
         if pair.mask is None:
             raise InputError(f"{pair.name}: has no mask.")
-        mask = stored_mask(pair.mask, pair.name)
+        mask = stored_mask(pair.mask, pair.name, self.classes)
         if mask.hw != image.hw:
             raise InputError(f"{shown(pair.mask, pair.name)}: {size_difference(mask.hw, image)}")
         reading = labels_of(mask, self.classes, snap=self.snap)
@@ -154,7 +153,7 @@ class Dataset:
         for pair in sorted(self.pairs, key=lambda p: p.name):
             digest.update(f"\0{pair.name}\0".encode())
             for source in (pair.image, pair.mask):
-                digest.update(_content_hash(source))
+                digest.update(content_hash(source))
         return digest.hexdigest()
 
     def with_splits(self, splits: Mapping[str, str], said: str = "") -> Dataset:
@@ -191,7 +190,7 @@ def open_dataset(
 
     Args:
         source: a folder in any layout of data/layouts.py, a pair (images, masks) of lists, or a Dataset, which is handed
-            back with the other arguments applied
+            back with classes, group and snap applied; its folders are chosen already
         classes: a class map or the path of a classes.yaml; default: classes.yaml in the folder, else found in the masks
         images, masks: folders that overrule the layout
         group: a regular expression over pair names; its first bracket (or the whole match) names the group
@@ -200,6 +199,8 @@ def open_dataset(
     Raises:
         InputError: see data/layouts.py, data/pairing.py and data/found_classes.py; or the expression does not match.
     """
+    if isinstance(source, tuple) and (images is not None or masks is not None):
+        raise InputError("images= and masks= name folders below a data folder, but the data were given as lists.")
     if isinstance(source, Dataset):
         given = replace(source, classes=class_map_of(classes), classes_found="") if classes is not None else source
         given = replace(given, snap=given.snap or snap)
@@ -218,9 +219,7 @@ def _open_folder(root: Path, classes: ClassMap | Path | str | None, images: str 
     return Dataset(name, root, class_map, pairs, found.line, line, snap, found.strays)
 
 
-def _classes(
-    root: Path | None, given: ClassMap | Path | str | None, masks: Sequence[Source], name: str
-) -> tuple[ClassMap, str]:
+def _classes(root: Path | None, given: ClassMap | Path | str | None, masks: Sequence[Source], name: str) -> tuple[ClassMap, str]:
     if given is not None:
         return class_map_of(given), ""
     for path in [root / "classes.yaml", root / "classes.yml"] if root else []:
@@ -250,19 +249,3 @@ def _names_of(images: Sequence[Source]) -> list[str]:
     if len(set(stems)) == len(stems):
         return stems
     return [s.as_posix() if isinstance(s, Path) else stem for s, stem in zip(images, stems, strict=True)]
-
-
-def _content_hash(source: Source | None) -> bytes:
-    digest = hashlib.sha256()
-    if isinstance(source, Path):
-        try:
-            with source.open("rb") as file:
-                while block := file.read(1 << 20):
-                    digest.update(block)
-        except OSError as error:
-            raise InputError(f"{source}: cannot be read ({error.strerror}).") from error
-    elif source is not None:
-        array = np.ascontiguousarray(source)
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.digest()

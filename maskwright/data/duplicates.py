@@ -31,25 +31,25 @@ class Look:
     Attributes:
         digest: of size, type and every pixel
         bits: (4,) uint64, the difference hash
-        thumb: (32 * 32,) float32, mean 0 and length 1; all 0 for a plain picture
+        thumb: (32 * 32,) float16, mean 0 and length 1; all 0 for a plain picture
     """
 
     digest: bytes
     bits: NDArray[np.uint64]
-    thumb: NDArray[np.float32]
+    thumb: NDArray[np.float16]
 
 
 def look_at(image: Image) -> Look:
     """Digest, difference hash and thumbnail of one picture."""
     digest = hashlib.blake2b(f"{image.pixels.shape}{image.pixels.dtype}".encode(), digest_size=16)
-    digest.update(image.pixels.tobytes())
+    digest.update(image.pixels.data)
     grey = PIL.Image.fromarray(image.to_uint8()).convert("L")
     small = np.asarray(grey.resize((HASH_SIDE + 1, HASH_SIDE), PIL.Image.Resampling.BOX), np.int16)
-    bits = np.packbits(small[:, 1:] > small[:, :-1]).view(np.uint64)           # (4,)
+    bits = np.packbits(small[:, 1:] > small[:, :-1]).view(np.uint64)  # (4,)
     thumb = np.asarray(grey.resize((THUMB_SIDE, THUMB_SIDE), PIL.Image.Resampling.BOX), np.float32).ravel()
     thumb = thumb - thumb.mean()
     length = float(np.linalg.norm(thumb))
-    return Look(digest.digest(), bits, thumb / length if length > 1e-3 else np.zeros_like(thumb))
+    return Look(digest.digest(), bits, (thumb / length if length > 1e-3 else np.zeros_like(thumb)).astype(np.float16))
 
 
 def same_pictures(looks: Sequence[Look | None]) -> list[list[int]]:
@@ -69,17 +69,18 @@ def near_pictures(looks: Sequence[Look | None], sides: Sequence[str]) -> Iterato
     kept = [(k, look) for k, look in enumerate(looks) if look is not None]
     if not kept:
         return
-    bits = np.stack([look.bits for _, look in kept])                          # (N, 4)
-    thumbs = np.stack([look.thumb for _, look in kept])                       # (N, 1024)
+    bits = np.stack([look.bits for _, look in kept])  # (N, 4)
+    thumbs = np.stack([look.thumb for _, look in kept])  # (N, 1024)
     names, side = np.unique([sides[k] for k, _ in kept], return_inverse=True)
     for start in range(0, len(kept), ROWS_AT_ONCE):
         rows = np.arange(start, min(start + ROWS_AT_ONCE, len(kept)))
-        apart = np.bitwise_count(bits[rows, None] ^ bits[None, start:]).sum(axis=2, dtype=np.int64)   # (R, N - start)
+        apart = np.bitwise_count(bits[rows, None] ^ bits[None, start:]).sum(axis=2, dtype=np.int64)  # (R, N - start)
         candidate = (apart <= MOST_BITS_APART) & (rows[:, None] < np.arange(start, len(kept)))
         if len(names) > 1:
             candidate &= side[rows, None] != side[None, start:]
         first, second = np.nonzero(candidate)
-        alike = np.einsum("nd,nd->n", thumbs[rows[first]], thumbs[second + start]) >= LEAST_CORRELATION
+        two = (thumbs[k].astype(np.float32) for k in (rows[first], second + start))
+        alike = np.einsum("nd,nd->n", *two) >= LEAST_CORRELATION
         for i, j in zip(rows[first[alike]], second[alike] + start, strict=True):
             if kept[i][1].digest != kept[j][1].digest:
                 yield kept[i][0], kept[j][0]

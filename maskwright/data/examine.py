@@ -24,7 +24,7 @@ from maskwright.sample import size
 
 _SMEAR_TEXT = {
     ANTI_ALIASED: "lie only on the edges between classes: the mask was smoothed or resized. Export it without anti-aliasing",
-    SMEARED: "are scattered around those of the classes: the mask was a JPEG once. Save it anew from the source",
+    SMEARED: "are scattered around those of the classes: the mask was once a JPEG or resized with smoothing. Save it anew",
 }
 
 
@@ -59,7 +59,7 @@ def examine(dataset: Dataset, pair: Pair) -> Examined:
         findings.append(finding("missing-mask", _file(pair.image), pair.name, f"{text} {way_out}", pair.name))
     else:
         try:
-            mask = stored_mask(pair.mask, pair.name)
+            mask = stored_mask(pair.mask, pair.name, dataset.classes)
         except InputError as error:
             findings.append(_unreadable(pair.mask, error, pair))
     look = look_at(image) if image is not None else None

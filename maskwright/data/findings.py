@@ -33,7 +33,7 @@ KINDS = {
     "orientation-mismatch": Kind(ERROR, "masks are turned against their image", "Turn the masks, or save the images upright."),
     "unknown-value": Kind(ERROR, "masks hold values that no class has", "List the values in a classes.yaml, or mend the masks."),
     "anti-aliased": Kind(ERROR, "masks have smoothed edges", "Export them without smoothing, or take the nearest class: --snap."),
-    "smeared-mask": Kind(ERROR, "masks were a JPEG once", "Save them anew from the source, or take the nearest class: --snap."),
+    "smeared-mask": Kind(ERROR, "masks were JPEGs or resized once", "Save them anew, or take the nearest class: --snap."),
     "duplicate-across-splits": Kind(ERROR, "images stand in two splits", "Leave each in one split, or scores will flatter."),
     "near-duplicate": Kind(WARNING, "images look nearly alike", "Put images of one scene or patient into one split: --group."),
     "duplicate-image": Kind(WARNING, "images stand twice in one split", "Leave one of each out."),
@@ -160,6 +160,7 @@ def _told(same: Sequence[Finding]) -> str:
         return f"{first.severity} {first.code}: {first.message}"
     kind = KINDS[first.code]
     files = [f.file.name if f.file else f.name for f in same[:SHOWN_FILES]]
-    shown = [" ".join(filter(None, (file, f"({f.value})" if f.value else ""))) for file, f in zip(files, same, strict=False)]
+    values = [f"({f.value})" if f.value and f.value != Path(file).stem else "" for file, f in zip(files, same, strict=False)]
+    shown = [" ".join(filter(None, two)) for two in zip(files, values, strict=True)]
     more = f" and {len(same) - SHOWN_FILES} more" if len(same) > SHOWN_FILES else ""
     return f"{first.severity} {first.code}: {len(same)} {kind.several}: {', '.join(shown)}{more}. {kind.way_out}"

@@ -65,8 +65,8 @@ def _of_numbers(census: Census) -> tuple[ClassMap, str]:
         void, rest = [], values
     if len(rest) > MOST_CLASSES:
         raise InputError(
-            f"{census.name}: the masks hold {len(rest)} values ({shown_values(rest)}). That many are numbered objects or photos, "
-            f"not classes; name the folder of the masks with --masks, or the classes with --classes."
+            f"{census.name}: the masks hold {len(values)} values ({shown_values(values)}). That many are numbered objects or "
+            f"photos, not classes; name the folder of the masks with --masks, or the classes with --classes."
         )
     if rest[-1] >= GREY_FROM and len(rest) <= MOST_GREYS:
         ids = range(len(rest))

@@ -166,5 +166,3 @@ def without_common_rest(placed: list[Placed]) -> list[Placed]:
     """Take away the folders that all files share, so that a dataset unpacked into data/data is named as if it were not."""
     common = shared_start([p.rest for p in placed])
     return [replace(p, rest=p.rest[common:]) for p in placed]
-
-

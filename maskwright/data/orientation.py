@@ -32,9 +32,9 @@ def fit_of(image: Image, labels: NDArray[Any]) -> str:
     grey = scipy.ndimage.gaussian_filter(image.to_uint8().mean(axis=2), 1)
     change = scipy.ndimage.gaussian_gradient_magnitude(grey, 1)
     as_given, as_turned = _mean_on_borders(change, labels), _mean_on_borders(change, turned)
-    if as_given >= CLEARLY * as_turned:
+    if as_given > CLEARLY * as_turned:
         return FITS
-    return TURNED if as_turned >= CLEARLY * as_given else UNSURE
+    return TURNED if as_turned > CLEARLY * as_given else UNSURE
 
 
 def _mean_on_borders(change: NDArray[Any], labels: NDArray[Any]) -> float:

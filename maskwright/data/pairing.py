@@ -169,7 +169,7 @@ def _arrange(root: Path, images: Sequence[Placed], masks: Sequence[Placed], mask
     split_of_mask = {p.path: p.split for p in masks}
     splits = {p.path: p.split or split_of_mask.get(mask_of.get(p.path, p.path), "") for p in images}
     labelled = {splits[path] for path in mask_of}
-    unlabelled = Counter(s for s in splits.values() if s and s not in labelled)
+    unlabelled = Counter(s for s in splits.values() if s not in labelled and s not in ("", "train"))
     # Images outside the split folders are there to fit on; "all" stays the name for data without any split.
     plain = "train" if labelled - {""} else "all"
     kept = [p for p in images if splits[p.path] not in unlabelled]

@@ -22,7 +22,7 @@ from maskwright.io.masks import labels_of
 from maskwright.io.read import read_image
 from maskwright.ops.draw import contact_sheet, overlay, with_legend
 
-SHOWN, WITH_FINDINGS, OF_A_KIND = 24, 16, 4
+SHOWN, WITH_FINDINGS, OF_A_KIND = 24, 20, 2
 COLUMNS = 6
 PANEL_PX, FRAME_PX = 288, 4
 RED, AMBER, PAPER, BLANK = (214, 40, 40), (240, 160, 0), (255, 255, 255), 225
@@ -74,7 +74,8 @@ def panels(dataset: Dataset, pair: Pair) -> tuple[NDArray[np.uint8], NDArray[np.
         picture = _small(read_image(pair.image).to_uint8())
     with suppress(InputError):
         if pair.mask is not None:
-            labels = _small(labels_of(stored_mask(pair.mask, pair.name), dataset.classes, snap=dataset.snap).labels)
+            mask = stored_mask(pair.mask, pair.name, dataset.classes)
+            labels = _small(labels_of(mask, dataset.classes, snap=dataset.snap).labels)
     if picture is None:
         hw = labels.shape if labels is not None else (PANEL_PX, PANEL_PX)
         picture = np.full((*hw, 3), BLANK, np.uint8)

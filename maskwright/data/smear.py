@@ -18,12 +18,12 @@ from maskwright.io.masks import StoredMask, pack
 ANTI_ALIASED, SMEARED, UNKNOWN = "anti-aliased", "smeared-mask", "unknown-value"
 
 # How far from an unknown pixel known values are looked for: half the width of a smoothed edge.
-REACH_PX = 3
+REACH_PX = 6
 MOST_SOLID, MOST_OF_MASK = 0.2, 0.5
-FEWEST_BETWEEN, FEWEST_MONOTONE = 0.8, 0.5
+FEWEST_BETWEEN, FEWEST_MONOTONE = 0.6, 0.55
 # A smoothed mask has hardly an edge left where two known values meet; a small slip of the brush leaves nearly all.
 FEWEST_OF_EDGE = 0.2
-FEWEST_VALUES = 8
+FEWEST_VALUES, MOST_CLOSE = 8, 24
 
 
 def solid(numbers: NDArray[Any]) -> NDArray[np.bool]:
@@ -47,22 +47,34 @@ def kind_of_unknown(mask: StoredMask, unknown: Collection[StoredValue]) -> str:
 
     unknown: stored values of the mask that its class map does not have.
     """
+    known = [v for v in mask.counts if v not in set(unknown)]
+    if not known:
+        return UNKNOWN
     numbers = pack(mask.values) if mask.kind == "rgb" else mask.values
     odd = np.isin(numbers, [_packed(v) for v in unknown])
-    count = np.count_nonzero(odd)
-    if count > MOST_OF_MASK * odd.size or count == odd.size:
+    # Strong JPEG shifts whole areas by a little; what is that near a known value says nothing against smear.
+    telling = odd if len(unknown) < FEWEST_VALUES else np.isin(numbers, [_packed(v) for v in far_from(known, unknown)])
+    if np.count_nonzero(telling) > MOST_OF_MASK * odd.size:
         return UNKNOWN
-    if np.count_nonzero(solid(numbers) & odd) > MOST_SOLID * count:
+    if np.count_nonzero(solid(numbers) & telling) > MOST_SOLID * np.count_nonzero(odd):
         return UNKNOWN
-    channels = mask.values[..., None] if mask.kind != "rgb" else mask.values      # (H, W, C)
-    if _on_edges(numbers, odd) and _between(channels, odd).mean() >= FEWEST_BETWEEN:
-        # Measured on X-ray, street and drawn masks: smoothing leaves 0.6 to 1.0 of the pixels monotone, JPEG 0.1 to 0.5.
-        return ANTI_ALIASED if _monotone(channels, odd).mean() >= FEWEST_MONOTONE else _by_number(unknown)
-    return _by_number(unknown)
-
-
-def _by_number(unknown: Collection[StoredValue]) -> str:
+    channels = mask.values[..., None] if mask.kind != "rgb" else mask.values  # (H, W, C)
+    # Measured on X-ray, street and drawn masks: smoothing leaves 0.6 to 1.0 of the pixels monotone, JPEG 0.1 to 0.5.
+    if (
+        _on_edges(numbers, odd)
+        and _between(channels, odd).mean() >= FEWEST_BETWEEN
+        and _monotone(channels, odd).mean() >= FEWEST_MONOTONE
+    ):
+        return ANTI_ALIASED
     return SMEARED if len(unknown) >= FEWEST_VALUES else UNKNOWN
+
+
+def far_from(known: Collection[StoredValue], unknown: Collection[StoredValue]) -> list[StoredValue]:
+    """The unknown values that are near no known one, measured by how far the known ones lie apart; dense ids have no near."""
+    fixed = np.array([v if isinstance(v, tuple) else (v,) for v in known], np.int64)  # (V, C)
+    apart = np.abs(fixed[:, None] - fixed).max(axis=2)  # (V, V)
+    reach = min(MOST_CLOSE, int(apart[apart > 0].min(initial=4 * MOST_CLOSE)) // 4)
+    return [v for v in unknown if np.abs(fixed - np.array(v)).max(axis=1).min() > reach]
 
 
 def _on_edges(numbers: NDArray[Any], odd: NDArray[np.bool]) -> bool:
@@ -84,10 +96,11 @@ def _monotone(channels: NDArray[Any], odd: NDArray[np.bool]) -> NDArray[np.bool]
         returns: (N,), N odd pixels
     """
     padded = np.pad(channels, ((1, 1), (1, 1), (0, 0)), mode="edge")
-    middle = np.ones(channels.shape, np.bool)
-    for one, other in ((padded[1:-1, :-2], padded[1:-1, 2:]), (padded[:-2, 1:-1], padded[2:, 1:-1])):
-        middle &= (np.minimum(one, other) <= channels) & (channels <= np.maximum(one, other))
-    ramp: NDArray[np.bool] = middle[odd].all(axis=1)
+    left, right, above, below = (p[odd] for p in (padded[1:-1, :-2], padded[1:-1, 2:], padded[:-2, 1:-1], padded[2:, 1:-1]))
+    value = channels[odd]  # (N, C)
+    across = (np.minimum(left, right) <= value) & (value <= np.maximum(left, right))
+    down = (np.minimum(above, below) <= value) & (value <= np.maximum(above, below))
+    ramp: NDArray[np.bool] = (across & down).all(axis=1)
     return ramp
 
 

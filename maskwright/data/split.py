@@ -119,5 +119,3 @@ def _units(pairs: Sequence[Pair]) -> list[str]:
 def _unit(pair: Pair) -> str:
     # The prefix keeps a group "7" and an ungrouped image "7" apart.
     return f"name:{pair.name}" if pair.group is None else f"group:{pair.group}"
-
-

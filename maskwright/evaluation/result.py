@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -166,17 +166,15 @@ def check_free(path: str | Path) -> None:
         )
 
 
-def _interval_conventions(interval: Interval) -> tuple[str, ...]:
+def _interval_conventions(interval: Interval) -> Iterator[str]:
     if not interval.resamples:
-        return (f"Intervals: {interval.note}.",)
+        yield f"Intervals: {interval.note}."
+        return
     units = f"{interval.units} {interval.unit}s"
-    drawn = f"Intervals: {interval.level:.0%}, percentile bootstrap over {units}, {interval.resamples} resamples."
-    if interval.unit == "group":
-        return (drawn,)
-    return (
-        drawn,
-        "Images were drawn singly: where several show one patient or scene, name the groups (--group), or it is too narrow.",
-    )
+    rough = f"; {interval.note}" if interval.note else ""
+    yield f"Intervals: {interval.level:.0%}, percentile bootstrap over {units}, {interval.resamples} resamples{rough}."
+    if interval.unit == "image":
+        yield "Images were drawn singly: where several show one patient or scene, name the groups (--group) for honest intervals."
 
 
 def _without_nan(given: Any) -> Any:

@@ -1,8 +1,9 @@
 """From logits at the size the net saw to class ids at the image's own size.
 
 Bringing logits back to the full size and choosing the class are done together, a block of rows at a time: the full-size
-logits of a large image (K x H x W floats) never stand in memory, and choosing by comparison, class after class, is many
-times faster on a CPU than torch.argmax over the class axis.
+logits of a large image (K x H x W floats) never stand in memory. numpy does it in the calling thread, on blocks that stay in
+the processor's cache: torch would start its thread team for each of these small steps, which stalls where other threads want
+the cores (files are read and written meanwhile), and its argmax over the class axis is several times slower than comparing.
 """
 
 from __future__ import annotations
@@ -12,8 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,7 +20,8 @@ from maskwright.classes import ClassMap
 from maskwright.errors import InputError
 from maskwright.transforms import Frame
 
-BLOCK_VALUES = 1 << 20  # of a block's K x rows x W logits: 4 MiB stay near the processor
+BLOCK_VALUES = 1 << 17  # of a block's K x rows x W logits: 512 KiB
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ def decode(raw: Iterable[Tensor], frame: Frame, classes: ClassMap, *, confidence
         raw: logits at frame.work_hw in bands from top to bottom, (1, K, rows, w) each; mostly a single one
 
     Raises:
-        InputError: a logit is not finite, which a value of nan in the image does.
+        InputError: a pixel's highest logit is not finite, which a value of nan in the image does.
     """
     height, width = frame.hw
     labels = np.empty((height, width), classes.dtype)
@@ -51,60 +51,72 @@ def decode(raw: Iterable[Tensor], frame: Frame, classes: ClassMap, *, confidence
     shares = np.empty((len(classes), height, width), np.float32) if probs else None
     for top, logits in full_size_blocks(raw, frame):
         rows = slice(top, top + logits.shape[1])
-        if not bool(torch.isfinite(logits.sum())):
+        best, chosen = _highest(logits)
+        if not np.isfinite(best).all():
             raise InputError("the model's answer holds numbers that are not finite; look for nan or extreme values in the image.")
-        labels[rows] = classes.to_ids(_highest(logits).cpu().numpy())
+        labels[rows] = classes.to_ids(chosen)
         if sure is not None or shares is not None:
-            chances = logits.softmax(dim=0)  # (K, rows, W)
-            if shares is not None:
-                shares[:, rows] = chances.cpu().numpy()
+            odds = np.exp(logits - best)  # (K, rows, W) against the best class, so in [0, 1]
+            total = odds.sum(axis=0)
             if sure is not None:
-                sure[rows] = chances.amax(dim=0).cpu().numpy()
+                sure[rows] = 1 / total
+            if shares is not None:
+                shares[:, rows] = odds / total
     return Decoded(labels, sure, shares)
 
 
-def full_size_blocks(bands: Iterable[Tensor], frame: Frame) -> Iterator[tuple[int, Tensor]]:
+def full_size_blocks(bands: Iterable[Tensor], frame: Frame) -> Iterator[tuple[int, Floats]]:
     """Logits at frame.hw in blocks of full width: (first row, (K, rows, W)), from top to bottom.
 
     The same numbers as Frame.restore up to rounding; unchanged to the bit where the sizes are equal.
     """
-    (height, width), (work_height, _) = frame.hw, frame.work_hw
-    above, below, share = _neighbours(height, work_height)
-    kept = torch.empty(0)  # (K, n, w) the rows of the net's answer from row `first` on
+    (height, width), (work_height, work_width) = frame.hw, frame.work_hw
+    above, below, down = _neighbours(height, work_height)
+    left, right, along = _neighbours(width, work_width)
+    kept = np.empty((0, 0, 0), np.float32)  # (K, n, w) the rows of the net's answer from row `first` on
     first = done = 0
     for band in bands:
-        kept = torch.cat((kept.to(band.device), band[0].float()), dim=1) if kept.numel() else band[0].float()
-        ready = int(torch.searchsorted(below, first + kept.shape[1]))  # rows whose lower neighbour has come
-        step = max(1, BLOCK_VALUES // (kept.shape[0] * max(width, kept.shape[2])))
+        came = band[0].float().cpu().numpy()
+        kept = np.concatenate((kept, came), axis=1) if kept.size else came
+        ready = int(np.searchsorted(below, first + kept.shape[1]))  # rows whose lower neighbour has come
+        step = max(1, BLOCK_VALUES // (kept.shape[0] * width))
         for top in range(done, ready, step):
-            stop = min(top + step, ready)
-            if frame.hw == frame.work_hw:
-                yield top, kept[:, top - first : stop - first]
-                continue
-            near, far = (kept[:, (i[top:stop] - first).to(kept.device)] for i in (above, below))
-            rows = torch.lerp(near, far, share[top:stop, None].to(kept.device))
-            yield top, F.interpolate(rows, size=width, mode="linear", align_corners=False)
+            rows = slice(top, min(top + step, ready))
+            block = kept[:, above[rows] - first]
+            if height != work_height:
+                block = _between(block, kept[:, below[rows] - first], down[rows, None])
+            if width != work_width:
+                block = _between(block.take(left, axis=2), block.take(right, axis=2), along)
+            yield top, block
         done = ready
         if done < height:
             drop = min(int(above[done]) - first, kept.shape[1])
             kept, first = kept[:, drop:], first + drop
 
 
-def _neighbours(length: int, work_length: int) -> tuple[Tensor, Tensor, Tensor]:
-    """For each of length full-size rows: the two rows of the answer it lies between, and the share of the second.
+def _neighbours(length: int, work_length: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
+    """For each of length full-size positions: the two of the answer it lies between, and the share of the second.
 
-    Pixels are areas, so row y of the image lies at (y + 0.5) * work / full - 0.5 of the answer (align_corners=False).
+    Pixels are areas, so position y of the image lies at (y + 0.5) * work / full - 0.5 of the answer (align_corners=False).
     """
-    at = ((torch.arange(length, dtype=torch.float64) + 0.5) * (work_length / length) - 0.5).clamp(0, work_length - 1)
-    above = at.floor().long()
-    return above, (above + 1).clamp(max=work_length - 1), (at - above).float()
+    at = ((np.arange(length) + 0.5) * (work_length / length) - 0.5).clip(0, work_length - 1)
+    before = np.floor(at).astype(np.intp)
+    return before, np.minimum(before + 1, work_length - 1), (at - before).astype(np.float32)
 
 
-def _highest(logits: Tensor) -> Tensor:
-    """(rows, W) int16: the channel of (K, rows, W) with the highest logit; the lower one wins a tie."""
-    best = logits[0].clone()
-    chosen = torch.zeros(best.shape, dtype=torch.int16, device=logits.device)
-    for k in range(1, logits.shape[0]):
-        chosen.masked_fill_(logits[k] > best, k)
-        torch.maximum(best, logits[k], out=best)
-    return chosen
+def _between(one: Floats, other: Floats, share: Floats) -> Floats:
+    """one + (other - one) * share, in place of `other`: two equal neighbours give their value to the bit."""
+    other -= one
+    other *= share
+    other += one
+    return other
+
+
+def _highest(logits: Floats) -> tuple[Floats, NDArray[np.uint16]]:
+    """(rows, W) highest logit, nan where one is nan, and its channel; the lower channel wins a tie."""
+    best = logits[0].copy()
+    chosen = np.zeros(best.shape, np.uint16)
+    for k, channel in enumerate(logits[1:], start=1):
+        np.copyto(chosen, k, where=channel > best)
+        np.maximum(best, channel, out=best)  # hands nan on, which the comparison does not
+    return best, chosen

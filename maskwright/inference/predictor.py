@@ -203,4 +203,6 @@ def _ahead(
 
 
 def _name(source: Source) -> str:
-    return str(source) if isinstance(source, (str, Path)) else source.name if isinstance(source, Image) else "array"
+    if isinstance(source, Image):
+        return str(source.path or source.name)
+    return str(source) if isinstance(source, (str, Path)) else "array"

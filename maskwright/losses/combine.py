@@ -6,13 +6,14 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from maskwright.errors import InputError
 from maskwright.losses.cross_entropy import cross_entropy_of
-from maskwright.losses.dice import dice_of
+from maskwright.losses.dice import check_choices, dice_of
 from maskwright.losses.pixels import Pixels
 
 LOSSES: dict[str, Callable[..., Tensor]] = {"cross_entropy": cross_entropy_of, "dice": dice_of}
@@ -24,7 +25,7 @@ class Combined(nn.Module):
     weights: Tensor | None
 
     def __init__(
-        self, terms: Mapping[str, float], weights: Tensor | None, ignore_index: int, settings: Mapping[str, Mapping[str, object]]
+        self, terms: Mapping[str, float], weights: Tensor | None, ignore_index: int, settings: Mapping[str, Mapping[str, Any]]
     ) -> None:
         super().__init__()
         self.terms, self.ignore_index = dict(terms), ignore_index
@@ -39,11 +40,10 @@ class Combined(nn.Module):
 
     def parts(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Each loss by name, before its factor; for the log."""
-        with torch.autocast(logits.device.type, enabled=False):
-            pixels = Pixels.of(logits, target, self.ignore_index)
-            return {name: LOSSES[name](pixels, **self._settings_of(name)) for name in self.terms}
+        pixels = Pixels.of(logits, target, self.ignore_index)
+        return {name: LOSSES[name](pixels, **self._settings_of(name)) for name in self.terms}
 
-    def _settings_of(self, name: str) -> dict[str, object]:
+    def _settings_of(self, name: str) -> dict[str, Any]:
         own = self.settings.get(name, {})
         return {"weights": self.weights, **own} if name == "cross_entropy" else own
 
@@ -53,7 +53,7 @@ def combine(
     *,
     weights: Tensor | None = None,
     ignore_index: int = 255,
-    settings: Mapping[str, Mapping[str, object]] | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Combined:
     """The sum of losses, each times its factor: combine({"cross_entropy": 1.0, "dice": 1.0}).
 
@@ -75,6 +75,7 @@ def combine(
         for argument in given:
             if argument not in known:
                 raise InputError(f"loss {name!r} takes no setting {argument!r}; did you mean {_near(argument, known)}?")
+    check_choices(**settings.get("dice", {}))
     return Combined(terms, weights, ignore_index, settings)
 
 

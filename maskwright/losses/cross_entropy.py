@@ -25,8 +25,7 @@ def cross_entropy(logits: Tensor, target: Tensor, *, weights: Tensor | None = No
     Raises:
         InputError: shapes, types or labels that do not go together.
     """
-    with torch.autocast(logits.device.type, enabled=False):
-        return cross_entropy_of(Pixels.of(logits, target, ignore_index), weights)
+    return cross_entropy_of(Pixels.of(logits, target, ignore_index), weights)
 
 
 def cross_entropy_of(pixels: Pixels, weights: Tensor | None = None) -> Tensor:

@@ -37,15 +37,15 @@ def dice(
     Raises:
         InputError: shapes, types or labels that do not go together, or an unknown choice.
     """
-    with torch.autocast(logits.device.type, enabled=False):
-        return dice_of(Pixels.of(logits, target, ignore_index), per=per, classes=classes, smooth=smooth)
+    return dice_of(Pixels.of(logits, target, ignore_index), per=per, classes=classes, smooth=smooth)
 
 
 def dice_of(pixels: Pixels, *, per: str = "batch", classes: str = "present", smooth: float = 1.0) -> Tensor:
     """dice of prepared pixels."""
     check_choices(per, classes, smooth)
     overlap = pixels.by_class(pixels.log_likelihood.exp())  # (B, K)
-    found = torch.einsum("bkn,bn->bk", pixels.log_probs.exp(), pixels.counted)
+    # Multiplied and summed, not a matrix product: autocast would take that down to half precision.
+    found = (pixels.log_probs.exp() * pixels.counted.unsqueeze(1)).sum(dim=2)
     truth = pixels.by_class(pixels.counted)
     if per == "batch":
         sums = torch.stack([overlap, found, truth]).sum(dim=1, keepdim=True)  # (3, 1, K)
@@ -59,9 +59,14 @@ def dice_of(pixels: Pixels, *, per: str = "batch", classes: str = "present", smo
     return lost / count.clamp(min=1)
 
 
-def check_choices(per: str, classes: str, smooth: float) -> None:
+def check_choices(per: str = "batch", classes: str = "present", smooth: float = 1.0) -> None:
+    """Refuse what dice does not know, before the first batch.
+
+    Raises:
+        InputError: the message names the argument and its choices.
+    """
     for name, value, known in (("per", per, ("batch", "image")), ("classes", classes, ("present", "all"))):
         if value not in known:
             raise InputError(f"dice takes {name}={' or '.join(map(repr, known))}, found {value!r}.")
-    if not smooth >= 0:
+    if isinstance(smooth, bool) or not isinstance(smooth, int | float) or not smooth >= 0:
         raise InputError(f"dice takes a smooth of 0 px or more, found {smooth!r}.")

@@ -39,7 +39,7 @@ class Pixels:
             InputError: shapes that do not go together (nothing is broadcast), a type, or a label that no channel stands for.
         """
         _check(logits, target, ignore_index)
-        # Half precision cannot hold sums over an image; autocast would take them back to it.
+        # Half precision cannot hold sums over an image.
         # Made contiguous before it is made wide: softmax over the last axis of channels_last is many times slower.
         wide = torch.promote_types(logits.dtype, torch.float32)
         log_probs = F.log_softmax(logits.contiguous().to(wide).flatten(2), dim=1)  # (B, K, N)

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from maskwright.classes import ClassMap
 from maskwright.errors import InputError
-from maskwright.metrics.semantic import SemanticScores, tally_of
+from maskwright.metrics.semantic import SemanticScores
 
 # A block of both label arrays and its pair codes stays in the L1/L2 cache; and torch, which starts threads above this many
 # values, counts it on the calling thread: on a busy machine its thread team costs many times what it brings.
 BLOCK_PX = 1 << 15
+OUT_OF_RANGE = 1 << 16  # stands for every label that no class map can name
 
 
 class Confusion:
@@ -65,11 +66,6 @@ class Confusion:
         self.matrix += other.matrix
         self.ignored_px += other.ignored_px
 
-    @property
-    def tally(self) -> NDArray[np.int64]:
-        """The (3, K) sums that all scores need, see tally_of."""
-        return tally_of(self.matrix)
-
     def compute(self) -> SemanticScores:
         return SemanticScores.of(self.matrix, self.classes, self.ignored_px)
 
@@ -112,7 +108,7 @@ def _codes(labels: NDArray[Any], classes: ClassMap) -> tuple[NDArray[Any], NDArr
             f"labels are {labels.dtype}; expected integer class ids (for logits or probabilities take the argmax first)."
         )
     flat = labels.reshape(-1)
-    row_of = np.full(65536, len(classes) + 1, np.intp)  # no id is 65535: it may stand for all that is out of range
+    row_of = np.full(OUT_OF_RANGE + 1, len(classes) + 1, np.intp)
     row_of[[*classes.ids, classes.ignore_id]] = np.arange(len(classes) + 1)
     small = _as_uint8(flat)
     if small is None:
@@ -137,11 +133,11 @@ def _as_uint8(flat: NDArray[Any]) -> NDArray[np.uint8] | None:
 
 
 def _rows(flat: NDArray[Any], row_of: NDArray[Any]) -> NDArray[Any]:
-    """Row of each id; of 65535 where an id is out of range."""
+    """Row of each id, flat."""
     rows = np.empty(flat.shape, row_of.dtype)
     for block in _blocks(flat.size):
-        ids = np.minimum(flat[block].astype(np.int64), 65535)
-        rows[block] = row_of[np.where(ids < 0, 65535, ids)]
+        ids = np.minimum(flat[block].astype(np.int64), OUT_OF_RANGE)
+        rows[block] = row_of[np.where(ids < 0, OUT_OF_RANGE, ids)]
     return rows
 
 

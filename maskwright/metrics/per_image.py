@@ -84,7 +84,8 @@ def worst_mean(scores: NDArray[np.float64], weights: NDArray[Any] | None = None)
     wanted = -(-total // WORST_SHARE)
     before = np.cumsum(times, axis=1) - times
     taken = np.clip(wanted - before, 0, times)  # (R, n) copies of each image among the worst
-    mean = np.divide(taken @ scores[order], wanted[:, 0], out=np.full(len(times), np.nan), where=wanted[:, 0] > 0)
+    mean = np.full(len(times), np.nan)
+    np.divide(taken @ scores[order], wanted[:, 0], out=mean, where=wanted[:, 0] > 0)
     return mean[0] if weights is None else mean
 
 

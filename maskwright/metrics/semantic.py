@@ -61,8 +61,8 @@ class SemanticScores:
         """Compute all scores of a (K, K+1) matrix, which is copied."""
         scores = rates(tally_of(matrix), classes)
         scalars: dict[str, Any] = {name: float(scores[name]) for name in SCALARS}
-        per_class = {name: scores[name] for name in ("accuracy", "iou", "dice")}
-        return cls(classes=classes, matrix=matrix.copy(), ignored_px=ignored_px, **scalars, **per_class)
+        accuracy, iou, dice = scores["accuracy"], scores["iou"], scores["dice"]
+        return cls(classes, matrix.copy(), ignored_px, accuracy=accuracy, iou=iou, dice=dice, **scalars)
 
     @property
     def counted_px(self) -> int:
@@ -138,8 +138,9 @@ def foreground(classes: ClassMap) -> NDArray[np.bool_]:
 
 def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
     """part / whole; nan where whole is 0."""
-    undefined = np.full(np.broadcast_shapes(part.shape, whole.shape), np.nan)
-    return np.divide(part, whole, out=undefined, where=whole > 0)
+    ratio = np.full(np.broadcast_shapes(part.shape, whole.shape), np.nan)
+    np.divide(part, whole, out=ratio, where=whole > 0)
+    return ratio
 
 
 def _mean(scores: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -135,15 +135,12 @@ def _fit(
     known = {spelling(k) for k in own} | _all_keys(encoder.name)
     unexpected = [k for k in stored if spelling(k) not in known]
     fitted, wrong, first_layer = {}, [], "as stored"
+    c = encoder.channels
     for key, tensor in own.items():
         found = by_spelling.get(spelling(key), tensor)
         if _is_first_layer(found, tensor):
-            found = adapt_input_conv(tensor.shape[1], found.float())
-            first_layer = (
-                "sum over 3 channels"
-                if tensor.shape[1] == 1
-                else f"3 channels repeated to {tensor.shape[1]}, times 3/{tensor.shape[1]}"
-            )
+            found = adapt_input_conv(c, found.float())
+            first_layer = "sum over 3 channels" if c == 1 else f"3 channels repeated to {c}, times 3/{c}"
         if found.shape != tensor.shape:
             wrong.append(f"{key} {tuple(found.shape)} instead of {tuple(tensor.shape)}")
         fitted[key] = found
@@ -162,9 +159,7 @@ def _fit(
 
 def _is_first_layer(found: Tensor, own: Tensor) -> bool:
     """Whether the two differ in nothing but the image's channels, three in the file."""
-    if found.ndim != 4 or own.ndim != 4 or found.shape[1] != 3 or own.shape[1] == 3:
-        return False
-    return found.shape[0] == own.shape[0] and found.shape[2:] == own.shape[2:]
+    return own.ndim == 4 and own.shape[1] != 3 and found.shape == (own.shape[0], 3, *own.shape[2:])
 
 
 def _all_keys(name: str) -> set[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from maskwright.progress import duration, say
 
 LINES_EVERY_S = 30.0  # without a terminal
 
@@ -52,9 +53,9 @@ class Reporter:
         if self.lines and now - self.last_line > LINES_EVERY_S:
             self.last_line = now
             left = (now - self.start) / max(1, done - self.first) * (self.total - done)
-            print(f"step {done}/{self.total}  loss {loss:.4f}  {left / 60:.1f} min left", file=sys.stderr, flush=True)
+            say(f"step {done}/{self.total}  loss {loss:.4f}  {duration(left)} left")
 
     def validated(self, done: int, score: float, best: bool) -> None:
         self.bar.update(self.task, score=f"{score:.4f}")
         if self.lines:
-            print(f"step {done}/{self.total}  validation Dice {score:.4f}{'  (best)' if best else ''}", file=sys.stderr, flush=True)
+            say(f"step {done}/{self.total}  validation Dice {score:.4f}{'  (best)' if best else ''}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import signal
+import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ from maskwright.data.split import carve, ensure_splits
 from maskwright.errors import CheckpointError, InputError, Interrupted
 from maskwright.inference.backends import choose_device
 from maskwright.io.write import fresh_folder, write_json, write_text
+from maskwright.progress import progress, say
 from maskwright.recipe import Recipe, read_settings
 from maskwright.training.log import RunLog
 from maskwright.training.loop import fit
@@ -109,7 +111,7 @@ def train(
     device: str = "auto",
     workers: int | None = None,
     track: str | None = None,
-    progress: bool = True,
+    show_progress: bool = True,
 ) -> Run:
     """Train a segmentation model on labelled images and write a run folder.
 
@@ -138,7 +140,7 @@ def train(
         images=images, masks=masks, group=group, snap=snap, skip_bad=skip_bad, holdout=holdout, seed=seed,
     )  # fmt: skip
     with processes() as world:
-        show = progress and world.first
+        show = show_progress and world.first
         target = choose_device(f"cuda:{world.local_rank}" if device in ("auto", "cuda") and world.count > 1 and torch.cuda.is_available() else device)
         folder = _run_folder(data, out, resume, world)
         if resume:
@@ -178,11 +180,13 @@ class _Sitting:
     ) -> Run:
         train_pairs, val_pairs = self.dataset.split("train"), self.dataset.split(self.split)
         data_hash = self.dataset.fingerprint()
-        prepared = PreparedPairs(
-            self.dataset, train_pairs, _preprocess(recipe), memory_bytes=Machine.here(torch.device("cpu")).memory_bytes // 4
-        )
+        with progress("preparing", show=self.show) as step:
+            memory_bytes = Machine.here(torch.device("cpu")).memory_bytes // 4
+            prepared = PreparedPairs(self.dataset, train_pairs, _preprocess(recipe), memory_bytes=memory_bytes, progress=step)
         if not resume:
             if self.world.first:
+                if self.show:
+                    say("measuring a training step on this machine")
                 recipe = self._measured(recipe, prepared, val_pairs, start, minutes, fixed)
                 write_text(self.folder / "classes.yaml", self.dataset.classes.to_yaml())
                 write_json(self.folder / "state" / "options.json", asdict(self.options))
@@ -194,24 +198,22 @@ class _Sitting:
         drawn = recipe.model_copy(update={"weights": None}) if resume else recipe
         learner = make_learner(drawn, self.dataset.classes, self.device, class_weights=self._weights(recipe, prepared), parent=self.parent)
         manifest = self._manifest(recipe, data_hash)
-        progress = Progress()
-        if resume:
-            progress = self._load(learner, data_hash)
+        at = self._load(learner, data_hash) if resume else Progress()
         if self.world.first:
-            log = RunLog(self.folder, keep_bytes=progress.log_bytes, track=track)
+            log = RunLog(self.folder, keep_bytes=at.log_bytes, track=track)
         else:
             log = None
-        with Reporter(recipe.steps, progress.step, show=self.show) as reporter, _stop_signals() as stopped:
+        with Reporter(recipe.steps, at.step, show=self.show) as reporter, _stop_signals() as stopped:
             reporter.say(
                 f"{self.folder}: {recipe.model}, {len(train_pairs)} images to fit, {len(val_pairs)} to validate ({self.split}), "
                 f"{recipe.steps} steps of {recipe.batch}, {recipe.precision}{', channels_last' if recipe.channels_last else ''}"
             )
-            watch = _Watch(self, learner, recipe, manifest, val_pairs, log, reporter, progress, data_hash, stopped, time.monotonic())
+            watch = _Watch(self, learner, recipe, manifest, val_pairs, log, reporter, at, data_hash, stopped, time.monotonic())
             batches = training_batches(
                 prepared,
                 augmenter(recipe.patch_hw, recipe.augmentation()),
                 batch=recipe.batch,
-                first_step=progress.step,
+                first_step=at.step,
                 stop_step=recipe.steps,
                 seed=recipe.seed,
                 workers=self.workers,
@@ -222,8 +224,8 @@ class _Sitting:
             if self.world.count > 1:
                 net = DistributedDataParallel(_synchronised(net, self.device), device_ids=[self.device.index] if self.device.type == "cuda" else None)
             if not watch.over():
-                fit(net, learner.loss, learner.optimizer, learner.average, batches, recipe, progress, watch.after_step)
-        return self._finish(recipe, progress, val_pairs, learner, manifest)
+                fit(net, learner.loss, learner.optimizer, learner.average, batches, recipe, at, watch.after_step)
+        return self._finish(recipe, at, val_pairs)
 
     def _measured(
         self, recipe: Recipe, prepared: PreparedPairs, val_pairs: Sequence[Pair], start: float, minutes: float | None, fixed: set[str]
@@ -242,13 +244,13 @@ class _Sitting:
         recipe = choose_computation(recipe, make, next(batches(1, 0)), self.device)
         if minutes is None or "steps" in fixed:
             return recipe
-        seconds = sorted(run_steps(recipe, make, batches(TIMED_STEPS + 2, self.workers))[0][2:])
+        # The median: a machine that is busy for a moment must not shorten the whole run.
+        step = statistics.median(run_steps(recipe, make, batches(TIMED_STEPS + 2, self.workers))[0][2:])
         began = time.monotonic()
         learner = make(recipe)
         probe = val_pairs[:8]
         validate(learner.average.net, self._manifest(recipe, ""), self.dataset, probe, self.device)
         validation = (time.monotonic() - began) / len(probe) * len(val_pairs)
-        step = sum(seconds) / len(seconds)
         steps = steps_in(minutes, spent=time.monotonic() - start, step=step, validation=validation, validations=20)
         return scheduled(recipe, steps, f"{minutes:g} minutes at {step * 1000:.0f} ms a step, measured here", keep=fixed)
 
@@ -279,13 +281,13 @@ class _Sitting:
             data_hash=data_hash,
         )
 
-    def _finish(self, recipe: Recipe, progress: Progress, val_pairs: Sequence[Pair], learner: Learner, manifest: Manifest) -> Run:
+    def _finish(self, recipe: Recipe, at: Progress, val_pairs: Sequence[Pair]) -> Run:
         """Measure on the best weights how prediction may run, and write that into the checkpoint."""
         if self.world.first:
             best, saved = load_checkpoint(self.folder)
             final = with_agreement(best, saved, self.dataset, val_pairs, self.device)
             save_checkpoint(self.folder, best, final)
-        return Run(self.folder, progress.best_score, progress.step, recipe.steps, progress.seconds / 60, self.split)
+        return Run(self.folder, at.best_score, at.step, recipe.steps, at.seconds / 60, self.split)
 
 
 @dataclass
@@ -430,7 +432,8 @@ def _open(data: Any, options: Options, classes: Any, *, checked: bool, show: boo
         snap=options.snap,
     )
     if options.skip_bad or not checked:
-        report = check(dataset)
+        with progress("checking", show=show) as report_step:
+            report = check(dataset, progress=report_step)
         if options.skip_bad:
             dataset = dataset.without(report.bad_names)
         elif not report.ok:

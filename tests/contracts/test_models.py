@@ -58,7 +58,9 @@ def test_every_weight_learns(name, form):
     model = small(name, form)
     with torch.no_grad():
         for p in model.parameters():
-            p.add_(0.05 * torch.randn_like(p))  # timm starts the last norm of each residual block at 0, which learns one step later
+            p.add_(
+                0.05 * torch.randn_like(p)
+            )  # timm starts the last norm of each residual block at 0, which learns one step later
     logits = model(torch.rand(2, 3, 64, 96))
     # Not the mean: batch norm would hide a weight that only shifts it.
     (logits * torch.randn_like(logits)).sum().backward()

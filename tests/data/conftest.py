@@ -22,7 +22,7 @@ SPLITS = {"train": 8, "val": 3, "test": 3}
 
 
 def draw_scene(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Picture (48, 64, 3) uint8 and stored mask (48, 64) uint8; every class is in it, 255 is a line at the top."""
+    """Picture (48, 64, 3) uint8 and stored mask (48, 64) uint8; every class is in it, 255 is a band at the top."""
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     y, x, radius = rng.integers(14, 34), rng.integers(12, 24), rng.integers(7, 11)
@@ -31,7 +31,7 @@ def draw_scene(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     mask[top : top + 18, left : left + 12] = 180
     soft = np.asarray(Image.fromarray(rng.integers(40, 120, (6, 8), np.uint8)).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC))
     shade = soft.astype(np.int16) + np.select([mask == 100, mask == 180], [90, 50], 0) + rng.integers(-6, 7, mask.shape)
-    mask[:2] = 255
+    mask[:4] = 255
     picture = np.clip(shade, 0, 255).astype(np.uint8)
     return np.stack([picture, picture // 2 + 20, 255 - picture], axis=2), mask
 

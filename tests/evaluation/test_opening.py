@@ -118,6 +118,16 @@ def test_the_model_s_classes_stand_where_the_data_has_no_class_map(make_data: Ma
     assert found.scores.classes.names == LUNGS.names
 
 
+def test_an_open_data_set_keeps_classes_that_it_was_given_and_no_others(make_data: Make, make_run: Make) -> None:
+    run = make_run()
+    found = open_dataset(make_data("train", "val", said=False))
+    assert found.classes.names != LUNGS.names  # what is found in masks has no names
+    assert evaluate(run, found, device="cpu", resamples=0).scores.classes.names == LUNGS.names
+    given = open_dataset(found, classes=ClassMap((0, 1), ("background", "heart"), values=((0,), (255,))))
+    with pytest.raises(InputError, match="heart"):
+        evaluate(run, given, device="cpu")
+
+
 def test_other_classes_than_the_model_s_are_refused(make_data: Make, make_run: Make) -> None:
     run = make_run(ClassMap((0, 1), ("background", "heart")))
     with pytest.raises(

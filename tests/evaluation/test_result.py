@@ -58,7 +58,7 @@ def test_ignored_images_are_neither_worst_nor_best() -> None:
 
 def test_conventions_say_how_intervals_were_drawn() -> None:
     said = "\n".join(drawn().conventions)
-    assert "Intervals: 95%, percentile bootstrap over 3 images, 50 resamples." in said
+    assert "Intervals: 95%, percentile bootstrap over 3 images, 50 resamples; rough: only 3 images." in said
     assert "name the groups (--group)" in said
     assert "Intervals: no interval from one image." in "\n".join(drawn(1).conventions)
 

@@ -55,7 +55,7 @@ def test_probabilities_and_confidence_by_hand():
 @pytest.mark.parametrize(("hw", "work_hw"), SIZES)
 def test_full_size_logits_are_those_of_the_frame(hw, work_hw):
     logits, frame = drawn(work_hw), Frame(hw, work_hw)
-    whole = torch.cat([block for _, block in full_size_blocks([logits], frame)], 1)
+    whole = torch.from_numpy(np.concatenate([block for _, block in full_size_blocks([logits], frame)], 1))
     assert whole.shape == (3, *hw)
     torch.testing.assert_close(whole[None], frame.restore(logits), rtol=1e-5, atol=1e-5)
     if hw == work_hw:
@@ -72,17 +72,17 @@ def test_blocks_and_bands_change_nothing(hw, work_hw, cuts, values, monkeypatch)
     bands = [band for band in logits.tensor_split(np.cumsum(cuts).tolist(), dim=2) if band.shape[2]]
     pieces = decode(iter(bands), frame, CLASSES, probs=True)
     assert np.array_equal(pieces.labels, whole.labels)
-    np.testing.assert_allclose(pieces.probs, whole.probs, rtol=1e-5)  # softmax may round another way in another block
+    assert np.array_equal(pieces.probs, whole.probs)
 
 
 def test_the_full_size_logits_of_a_large_image_never_stand_in_memory():
     frame = Frame((4000, 3000), (40, 30))
-    blocks = [block.numel() for _, block in full_size_blocks([drawn((40, 30))], frame)]
+    blocks = [block.size for _, block in full_size_blocks([drawn((40, 30))], frame)]
     assert sum(blocks) == 3 * 4000 * 3000
     assert max(blocks) <= room.BLOCK_VALUES
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_an_answer_that_is_no_number_is_refused(value):
     logits = drawn((4, 4))
     logits[0, 1, 2, 3] = value

@@ -32,7 +32,9 @@ def found(tmp_path_factory):
         pytest.skip("this PyTorch has no gloo")
     folder = tmp_path_factory.mktemp("two")
     started = [
-        subprocess.Popen([sys.executable, SCRIPT, str(rank), folder / "meeting", folder / "answer"], stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, SCRIPT, str(rank), folder / "meeting", folder / "answer"], stderr=subprocess.PIPE, text=True
+        )
         for rank in (0, 1)
     ]
     try:

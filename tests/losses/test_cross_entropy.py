@@ -104,7 +104,9 @@ def test_types_are_named():
         cross_entropy(torch.zeros(1, 3, 2, 2, dtype=torch.int64), torch.zeros(1, 2, 2, dtype=torch.int64))
 
 
-@pytest.mark.parametrize(("label", "message"), [(3, "labels 0 to 3, but the logits have channels 0 to 2"), (-1, "labels -1 to 0")])
+@pytest.mark.parametrize(
+    ("label", "message"), [(3, "labels 0 to 3, but the logits have channels 0 to 2"), (-1, "labels -1 to 0")]
+)
 def test_labels_without_a_channel_are_named(label, message):
     target = torch.tensor([[[0, label, 255]]])
     with pytest.raises(InputError, match=rf"{message}.* mark pixels that belong to no class with 255"):

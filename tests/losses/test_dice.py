@@ -95,14 +95,17 @@ def test_ignored_pixels_get_no_gradient():
     assert (logits.grad != 0).sum() == 10  # five counted pixels, two channels
 
 
-def test_bf16_is_summed_in_full_precision():
+@pytest.mark.parametrize("per", ["batch", "image"])
+def test_bf16_is_summed_in_full_precision(per):
     torch.manual_seed(0)
-    logits = torch.randn(4, 3, 128, 128, dtype=torch.bfloat16).contiguous(memory_format=torch.channels_last)
-    target = torch.randint(0, 3, (4, 128, 128))
-    with torch.autocast("cpu", torch.bfloat16):
-        found = dice(logits, target)
+    logits = torch.randn(1, 3, 51, 71) + torch.tensor([3.0, 0.0, -3.0]).view(1, 3, 1, 1)  # errors of equal classes would cancel
+    logits = logits.bfloat16().contiguous(memory_format=torch.channels_last)
+    target = torch.zeros(1, 51, 71, dtype=torch.int64)
+    target[:, :2], target[:, 2:3] = 1, 2
+    with torch.autocast("cpu", torch.bfloat16):  # as in a training loop that forgot to leave it
+        found = dice(logits, target, per=per)
     assert found.dtype == torch.float32
-    assert found.item() == pytest.approx(dice(logits.double(), target).item(), rel=1e-5)
+    assert found.item() == pytest.approx(dice(logits.double(), target, per=per).item(), rel=1e-5)
 
 
 def test_unknown_choices_are_named():

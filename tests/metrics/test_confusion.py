@@ -72,6 +72,14 @@ def test_another_ignore_id_leaves_255_a_class() -> None:
     assert ignored == 1
 
 
+def test_labels_out_of_range_are_not_ignored_even_where_65535_is() -> None:
+    classes = ClassMap((0, 1), ("a", "b"), ignore_id=65535)
+    matrix, ignored = count_pairs(np.array([0, 1, 65535]), np.array([65536, 65535, 0]), classes)
+    assert (matrix.tolist(), ignored) == ([[0, 0, 1], [0, 0, 1]], 1)
+    with pytest.raises(InputError, match=r"label ids \[-1, 70000\]"):
+        count_pairs(np.array([0, 70000, -1]), np.array([0, 0, 0]), classes)
+
+
 @pytest.mark.parametrize("count", [254, 255])
 def test_as_many_classes_as_there_can_be(count: int) -> None:
     ids = [i for i in range(100, 101 + count) if i != 255]

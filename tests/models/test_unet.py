@@ -55,7 +55,7 @@ def test_margins_from_depth():
     # One pair of convolutions takes 2 px from each border, two more at every depth, twice as wide each time:
     # depth 1: 2 + 2 * 2 + 2 = 8; depth 2: 2 + 2 * 8 + 2 = 20; 44; 92.
     assert [margin_px(d) for d in (1, 2, 3, 4)] == [8, 20, 44, 92]
-    assert (572 - 388) // 2 == margin_px(4)
+    assert margin_px(4) == (572 - 388) // 2
 
 
 def test_sizes_are_rounded_to_the_valid_grid():

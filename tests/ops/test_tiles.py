@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -32,7 +34,7 @@ def test_tiles_cover_every_pixel_and_overlap_enough(length, tile, data):
     found = starts(length, tile, overlap)
     assert found[0] == 0
     assert found[-1] == max(length - tile, 0)
-    assert all(0 < b - a <= tile - overlap for a, b in zip(found, found[1:], strict=False))
+    assert all(0 < b - a <= tile - overlap for a, b in pairwise(found))
 
 
 @pytest.mark.parametrize(("tile", "overlap"), [(8, 8), (8, -1)])

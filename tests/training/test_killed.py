@@ -20,13 +20,13 @@ import sys, torch
 from maskwright.training import run
 torch.set_num_threads(1)
 run.STATE_EVERY_S = 0.0  # a state after every step
-run.train(sys.argv[1], out=sys.argv[2], recipe=sys.argv[3], workers=2, progress=False)
+run.train(sys.argv[1], out=sys.argv[2], recipe=sys.argv[3], workers=2, show_progress=False)
 """
 
 
 def test_killed_at_a_random_step_and_resumed(squares_folder: Path, quick_file: Path, tmp_path: Path) -> None:
     torch.set_num_threads(1)
-    whole = train(squares_folder, out=tmp_path / "whole", recipe=quick_file, workers=0, progress=False)
+    whole = train(squares_folder, out=tmp_path / "whole", recipe=quick_file, workers=0, show_progress=False)
     run, kill_at = tmp_path / "killed", random.Random().randrange(2, 20)
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(squares_folder), str(run), str(quick_file)], env={**os.environ, "OMP_NUM_THREADS": "1"}
@@ -41,7 +41,7 @@ def test_killed_at_a_random_step_and_resumed(squares_folder: Path, quick_file: P
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert process.returncode == -signal.SIGKILL, "the run ended before it was killed"
-    resumed = train(squares_folder, out=run, resume=True, workers=2, progress=False)
+    resumed = train(squares_folder, out=run, resume=True, workers=2, show_progress=False)
     assert resumed.steps == whole.steps
     for file in ("model.safetensors", "state/last.safetensors"):
         a, b = load_file(whole.folder / file), load_file(run / file)

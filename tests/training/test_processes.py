@@ -20,7 +20,7 @@ SCRIPT = """
 import sys, torch
 torch.set_num_threads(1)
 from maskwright.training import train
-train(sys.argv[1], out=sys.argv[2], recipe=sys.argv[3], workers=0, progress=False)
+train(sys.argv[1], out=sys.argv[2], recipe=sys.argv[3], workers=0, show_progress=False)
 """
 
 
@@ -29,7 +29,7 @@ def test_two_processes_give_the_losses_of_one(squares_folder: Path, quick_file: 
     # Without batch norm: on CPUs each process would normalise by its own half of the batch.
     settings |= {"steps": 8, "validate_every": 4, "model_args": {"width": 8, "depth": 2, "norm": "none"}, "learning_rate": 1e-3}
     quick_file.write_text(yaml.safe_dump(settings))
-    one = train(squares_folder, out=tmp_path / "one", recipe=quick_file, workers=0, progress=False)
+    one = train(squares_folder, out=tmp_path / "one", recipe=quick_file, workers=0, show_progress=False)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -22,7 +22,7 @@ from maskwright.training.log import read_log
 
 
 def quiet(data, out, settings, **more):
-    return train(data, out=out, settings=settings, workers=0, progress=False, checked=True, **more)
+    return train(data, out=out, settings=settings, workers=0, show_progress=False, checked=True, **more)
 
 
 def test_a_run_learns_and_its_folder_is_enough(squares, quick, tmp_path):
@@ -118,7 +118,7 @@ def test_interrupt_saves_says_how_to_go_on_and_resumes_to_the_same_bits(squares,
         patched.setattr(run, "_stop_signals", lambda: __import__("contextlib").nullcontext(lambda: next(calls) == 12))
         with pytest.raises(Interrupted, match=r"interrupted at step 13 of 24; everything is saved.*--out .*part --resume"):
             quiet(squares, tmp_path / "part", quick)
-    part = train(squares, out=tmp_path / "part", resume=True, workers=2, progress=False)
+    part = train(squares, out=tmp_path / "part", resume=True, workers=2, show_progress=False)
     assert part.score == whole.score
     for file in ("model.safetensors", "state/last.safetensors"):
         a, b = load_file(whole.folder / file), load_file(part.folder / file)
@@ -130,18 +130,18 @@ def test_interrupt_saves_says_how_to_go_on_and_resumes_to_the_same_bits(squares,
 
 def test_resume_needs_the_same_data_and_a_state(squares, quick, tmp_path):
     with pytest.raises(CheckpointError, match=r"nothing to resume there"):
-        train(squares, out=tmp_path, resume=True, progress=False)
+        train(squares, out=tmp_path, resume=True, show_progress=False)
     folder = quiet(squares, tmp_path / "run", quick).folder
     with pytest.raises(CheckpointError, match="the data has changed since"):
-        train(squares.without([squares.pairs[0].name]), out=folder, resume=True, progress=False)
+        train(squares.without([squares.pairs[0].name]), out=folder, resume=True, show_progress=False)
     (folder / "state" / "options.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"options\.json: cannot be read"):
-        train(squares, out=folder, resume=True, progress=False)
+        train(squares, out=folder, resume=True, show_progress=False)
 
 
 def test_a_finished_run_can_be_resumed_without_harm(squares, quick, tmp_path):
     done = quiet(squares, tmp_path / "run", quick)
-    again = train(squares, out=done.folder, resume=True, progress=False)
+    again = train(squares, out=done.folder, resume=True, show_progress=False)
     assert (again.steps, again.score) == (done.steps, done.score)
 
 
@@ -154,7 +154,7 @@ def test_a_used_folder_is_not_overwritten(squares, quick, tmp_path):
 def test_arrays_can_be_trained_on_without_a_folder(squares, quick, tmp_path):
     samples = [squares.read(p) for p in squares.pairs]
     arrays = [s.image.pixels for s in samples], [s.labels for s in samples]
-    done = train(arrays, classes=squares.classes, out=tmp_path / "run", settings=quick, workers=0, progress=False)
+    done = train(arrays, classes=squares.classes, out=tmp_path / "run", settings=quick, workers=0, show_progress=False)
     assert done.score > 0.3
 
 

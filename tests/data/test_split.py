@@ -1,0 +1,140 @@
+"""Splits: kept where they are, drawn by hash where not, stable under additions, and groups never cross."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from maskwright.classes import ClassMap
+from maskwright.data.dataset import Dataset, open_dataset
+from maskwright.data.split import carve, draw, ensure_splits, hold_out
+from maskwright.errors import InputError
+
+TWO = ClassMap((0, 1), ("background", "thing"))
+
+
+def some(count: int, *, splits: list[str] | None = None, groups: list[str] | None = None) -> Dataset:
+    image = np.zeros((2, 2), np.uint8)
+    names = [f"n{k:03d}" for k in range(count)]
+    return Dataset.in_memory([image] * count, [image] * count, classes=TWO, names=names, splits=splits, groups=groups)
+
+
+def split_of(dataset: Dataset) -> dict[str, str]:
+    return {p.name: p.split for p in dataset.pairs}
+
+
+def test_shares_are_about_right() -> None:
+    splits = ensure_splits(some(1000)).splits
+    # Binomial, n = 1000, p = 0.15: standard deviation 11.3; four of them.
+    assert abs(splits["val"] - 150) < 46
+    assert abs(splits["test"] - 150) < 46
+    assert sum(splits.values()) == 1000
+
+
+def test_adding_images_moves_no_other() -> None:
+    few, many = split_of(ensure_splits(some(200))), split_of(ensure_splits(some(230)))
+    assert all(many[name] == split for name, split in few.items())
+
+
+def test_seed_decides() -> None:
+    assert split_of(ensure_splits(some(50), seed=1)) == split_of(ensure_splits(some(50), seed=1))
+    assert split_of(ensure_splits(some(50), seed=1)) != split_of(ensure_splits(some(50), seed=2))
+
+
+def test_groups_never_cross() -> None:
+    found = ensure_splits(some(120, groups=[f"patient{k % 20}" for k in range(120)]))
+    of_group: dict[str | None, set[str]] = {}
+    for pair in found.pairs:
+        of_group.setdefault(pair.group, set()).add(pair.split)
+    assert all(len(splits) == 1 for splits in of_group.values())
+    assert set(found.splits) == {"train", "val", "test"}
+    assert "by group, 20 groups, seed 0" in found.layout
+
+
+@pytest.mark.parametrize("count", range(2, 12))
+def test_small_sets_have_a_val_and_something_to_fit_on(count: int) -> None:
+    for seed in range(20):
+        splits = ensure_splits(some(count), seed=seed).splits
+        assert splits["train"] >= 1
+        assert splits["val"] >= 1
+        assert ("test" in splits) == (count > 2)
+
+
+def test_no_test_split_where_none_is_wanted() -> None:
+    assert set(ensure_splits(some(40), test=0).splits) == {"train", "val"}
+
+
+def test_splits_that_are_there_are_kept() -> None:
+    given = some(4, splits=["train", "train", "val", "test"])
+    assert ensure_splits(given) is given
+
+
+def test_val_is_drawn_from_train_and_test_stays() -> None:
+    given = some(60, splits=["train"] * 50 + ["test"] * 10)
+    found = ensure_splits(given)
+    assert found.splits["test"] == 10
+    assert all(split_of(found)[p.name] == "test" for p in given.split("test"))
+    assert found.splits["val"] + found.splits["train"] == 50
+    assert "split drawn from train seed 0" in found.layout
+
+
+def test_carve_takes_only_from_train() -> None:
+    given = some(100, splits=["train"] * 80 + ["val"] * 20)
+    found = carve(given, 0.2, seed=3)
+    assert found.splits["val"] == 20
+    assert found.splits["train"] + found.splits["inner"] == 80
+    assert 0 < found.splits["inner"] < 40
+    assert given.splits == {"train": 80, "val": 20}, "the given data set is unchanged"
+
+
+def test_carve_never_splits_a_group() -> None:
+    given = some(30, splits=["train"] * 30, groups=["a"] * 10 + ["b"] * 10 + ["c"] * 10)
+    found = carve(given, 0.1)
+    # The smallest share that three groups allow is one of them.
+    assert sorted(found.splits.values()) == [10, 20]
+
+
+def test_hold_out_names_groups() -> None:
+    given = some(30, splits=["train"] * 30, groups=["a"] * 10 + ["b"] * 15 + ["c"] * 5)
+    found = hold_out(given, ["c"])
+    assert found.splits == {"train": 25, "inner": 5}
+    assert {p.group for p in found.split("inner")} == {"c"}
+    with pytest.raises(InputError, match="train holds no group 'd'; its groups: a, b, c"):
+        hold_out(given, ["d"])
+    with pytest.raises(InputError, match="leaves nothing in train"):
+        hold_out(given, ["a", "b", "c"])
+
+
+def test_draw_takes_the_units_of_its_stretch() -> None:
+    units = [f"u{k}" for k in range(300)]
+    first, second = draw(units, {"val": 0.2}, "train", 0), draw(units, {"test": 0.1, "val": 0.2}, "train", 0)
+    # val moves up behind test: [0, .2) becomes [.1, .3), so nothing of val goes to train but what lay in neither.
+    assert {u for u in units if second[u] == "test"} <= {u for u in units if first[u] == "val"}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "kwargs", "message"),
+    [
+        (some(1), {}, "one image cannot be split"),
+        (some(5, groups=["p1"] * 5), {}, r"one group \(p1\) cannot be split"),
+        (some(4, splits=["test"] * 4), {}, r"there is no train split \(found: test\)"),
+        (some(4), {"val": 0.6, "test": 0.5}, "together they must stay below 1"),
+        (some(4), {"val": 0.0}, "shares must be in"),
+    ],
+)
+def test_what_cannot_be_split(dataset: Dataset, kwargs: dict[str, float], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ensure_splits(dataset, **kwargs)  # type: ignore[arg-type]
+
+
+def test_carve_wants_a_share_and_two_groups() -> None:
+    with pytest.raises(InputError, match="must lie between 0 and 1"):
+        carve(some(4, splits=["train"] * 4), 1.0)
+    with pytest.raises(InputError, match="one group"):
+        carve(some(4, splits=["train"] * 4, groups=["g"] * 4), 0.5)
+
+
+def test_films_hold_out_a_drive(shared_data) -> None:  # type: ignore[no-untyped-def]
+    found = hold_out(open_dataset(shared_data("camvid"), group=r"^(\w{6})_"), ["0001TP"])
+    # The honest inner protocol: 305 frames of two drives to fit on, 62 of the third to choose by.
+    assert found.splits == {"train": 305, "inner": 62, "val": 101}
