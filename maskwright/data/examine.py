@@ -12,8 +12,8 @@ from maskwright.classes import StoredValue
 from maskwright.data import orientation
 from maskwright.data.dataset import Dataset, Pair
 from maskwright.data.duplicates import Look, look_at
-from maskwright.data.findings import WARNING, Finding, finding
-from maskwright.data.smear import ANTI_ALIASED, SMEARED, UNKNOWN, kind_of_unknown
+from maskwright.data.findings import ERROR, WARNING, Finding, finding
+from maskwright.data.smear import ANTI_ALIASED, SMEARED, UNKNOWN, kind_of_unknown, least_apart
 from maskwright.data.stored import stored_mask
 from maskwright.data.wording import shown, shown_values, size_difference, unknown_text
 from maskwright.errors import InputError
@@ -22,8 +22,11 @@ from maskwright.io.masks import LabelReading, StoredMask, labels_of
 from maskwright.io.read import read_image
 from maskwright.sample import size
 
+# JPEG moves values by about this much: ids such as 0, 1, 2 do not survive it.
+JPEG_APART = 16
 _SMEAR_TEXT = {
-    ANTI_ALIASED: "lie only on the edges between classes: the mask was smoothed or resized. Export it without anti-aliasing",
+    ANTI_ALIASED: "lie only on the edges between classes: the mask was smoothed or resized. Export it without smoothing, list "
+    "the values in a classes.yaml if they mean something",
     SMEARED: "are scattered around those of the classes: the mask was once a JPEG or resized with smoothing. Save it anew",
 }
 
@@ -112,9 +115,13 @@ def _values(dataset: Dataset, pair: Pair, mask: StoredMask, reading: LabelReadin
         share = 100 * reading.snapped_px / reading.labels.size
         text = (
             f"{name}: a JPEG mask; {reading.snapped_px} pixels ({share:.1f} %) hold values of no class ({_span(odd)}) and went "
-            f"to the nearest. Save masks as PNG to have them exact."
+            f"to the nearest."
         )
-        return [finding("jpeg-mask", file, _span(odd), text, pair.name)]
+        known = [v for values in (*dataset.classes.values, dataset.classes.ignore_values) for v in values]
+        if least_apart(known) >= JPEG_APART:
+            return [finding("jpeg-mask", file, _span(odd), f"{text} Save masks as PNG to have them exact.", pair.name)]
+        text = f"{text} JPEG cannot keep values as close as those of the classes ({shown_values(known)}). Save the masks as PNG."
+        return [finding("jpeg-mask", file, _span(odd), text, pair.name, ERROR)]
     unknown = reading.unknown or (labels_of(mask, dataset.classes).unknown if reading.snapped_px else {})
     if not unknown:
         return []

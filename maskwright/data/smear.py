@@ -20,7 +20,7 @@ ANTI_ALIASED, SMEARED, UNKNOWN = "anti-aliased", "smeared-mask", "unknown-value"
 # How far from an unknown pixel known values are looked for: half the width of a smoothed edge.
 REACH_PX = 6
 MOST_SOLID, MOST_OF_MASK = 0.2, 0.5
-FEWEST_BETWEEN, FEWEST_MONOTONE = 0.6, 0.55
+FEWEST_ON_EDGE, FEWEST_BETWEEN, FEWEST_MONOTONE = 0.9, 0.6, 0.55
 # A smoothed mask has hardly an edge left where two known values meet; a small slip of the brush leaves nearly all.
 FEWEST_OF_EDGE = 0.2
 FEWEST_VALUES, MOST_CLOSE = 8, 24
@@ -59,22 +59,32 @@ def kind_of_unknown(mask: StoredMask, unknown: Collection[StoredValue]) -> str:
     if np.count_nonzero(solid(numbers) & telling) > MOST_SOLID * np.count_nonzero(odd):
         return UNKNOWN
     channels = mask.values[..., None] if mask.kind != "rgb" else mask.values  # (H, W, C)
+    if not _on_edges(numbers, odd):
+        return UNKNOWN if len(unknown) < FEWEST_VALUES else SMEARED
+    edge, between = _around(channels, odd)
+    if len(unknown) < FEWEST_VALUES:
+        return ANTI_ALIASED if edge.mean() >= FEWEST_ON_EDGE else UNKNOWN
     # Measured on X-ray, street and drawn masks: smoothing leaves 0.6 to 1.0 of the pixels monotone, JPEG 0.1 to 0.5.
-    if (
-        _on_edges(numbers, odd)
-        and _between(channels, odd).mean() >= FEWEST_BETWEEN
-        and _monotone(channels, odd).mean() >= FEWEST_MONOTONE
-    ):
-        return ANTI_ALIASED
-    return SMEARED if len(unknown) >= FEWEST_VALUES else UNKNOWN
+    smooth = between.mean() >= FEWEST_BETWEEN and _monotone(channels, odd).mean() >= FEWEST_MONOTONE
+    return ANTI_ALIASED if smooth else SMEARED
 
 
 def far_from(known: Collection[StoredValue], unknown: Collection[StoredValue]) -> list[StoredValue]:
     """The unknown values that are near no known one, measured by how far the known ones lie apart; dense ids have no near."""
-    fixed = np.array([v if isinstance(v, tuple) else (v,) for v in known], np.int64)  # (V, C)
-    apart = np.abs(fixed[:, None] - fixed).max(axis=2)  # (V, V)
-    reach = min(MOST_CLOSE, int(apart[apart > 0].min(initial=4 * MOST_CLOSE)) // 4)
+    reach = min(MOST_CLOSE, least_apart(known) // 4)
+    fixed = _points(known)
     return [v for v in unknown if np.abs(fixed - np.array(v)).max(axis=1).min() > reach]
+
+
+def least_apart(values: Collection[StoredValue]) -> int:
+    """The smallest distance between two values, for colours in the channel that differs most; 255 where there is only one."""
+    points = _points(values)
+    apart = np.abs(points[:, None] - points).max(axis=2)  # (V, V)
+    return int(apart[apart > 0].min(initial=255))
+
+
+def _points(values: Collection[StoredValue]) -> NDArray[np.int64]:
+    return np.array([v if isinstance(v, tuple) else (v, v, v) for v in values], np.int64)  # (V, 3)
 
 
 def _on_edges(numbers: NDArray[Any], odd: NDArray[np.bool]) -> bool:
@@ -104,23 +114,24 @@ def _monotone(channels: NDArray[Any], odd: NDArray[np.bool]) -> NDArray[np.bool]
     return ramp
 
 
-def _between(channels: NDArray[Any], odd: NDArray[np.bool]) -> NDArray[np.bool]:
-    """Of each odd pixel: does it lie between the known values around it, in every channel?
+def _around(channels: NDArray[Any], odd: NDArray[np.bool]) -> tuple[NDArray[np.bool], NDArray[np.bool]]:
+    """Of each odd pixel: do two known values lie within reach, and is its own value between them in every channel?
 
     Shapes:
         channels: (H, W, C); odd: (H, W)
-        returns: (N,), N odd pixels
+        returns: twice (N,), N odd pixels
     """
     side = 2 * REACH_PX + 1
-    within = np.ones(np.count_nonzero(odd), np.bool)
-    differs = np.zeros_like(within)
+    edge = np.zeros(np.count_nonzero(odd), np.bool)
+    within, inside = np.ones_like(edge), np.zeros_like(edge)
     for channel in np.moveaxis(channels.astype(np.int64), 2, 0):
         lowest = scipy.ndimage.minimum_filter(np.where(odd, np.iinfo(np.int64).max, channel), side, mode="nearest")[odd]
         highest = scipy.ndimage.maximum_filter(np.where(odd, -1, channel), side, mode="nearest")[odd]
         value = channel[odd]
+        edge |= lowest < highest
         within &= (lowest <= value) & (value <= highest)
-        differs |= (lowest < value) & (value < highest)
-    return within & differs
+        inside |= (lowest < value) & (value < highest)
+    return edge, within & inside
 
 
 def _packed(value: StoredValue) -> int:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from maskwright.data.check import check
-from maskwright.data.dataset import Dataset, open_dataset
+from maskwright.data.dataset import open_dataset
 from maskwright.errors import InputError
 
 SEEDS = (0, 1, 2)
@@ -229,15 +229,70 @@ def test_clean_set_has_no_findings(draw_set: Callable[..., Path], seed: int) -> 
     assert report.splits == {"train": 8, "val": 3, "test": 3}
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_demo_lungs_have_no_findings(seed: int) -> None:
+@pytest.fixture(scope="module")
+def demo_lungs(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """Three clean demo sets of 14 scenes, drawn once."""
     lungs = pytest.importorskip("maskwright.demo.lungs")
-    scenes = [lungs.scene(100 * seed + k, size_hw=(128, 128)) for k in range(12)]
-    splits = ["train"] * 8 + ["val"] * 2 + ["test"] * 2
-    dataset = Dataset.in_memory(
-        [s.image.pixels for s in scenes], [s.labels for s in scenes], classes=scenes[0].classes, splits=splits
-    )
-    assert check(dataset).findings == ()
+    return {seed: lungs.make(tmp_path_factory.mktemp("demo") / "lungs", 14, seed, size_hw=(96, 112)) for seed in SEEDS}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_clean_demo_lungs_have_no_findings(demo_lungs: dict[int, Path], seed: int) -> None:
+    assert check(demo_lungs[seed]).findings == ()
+
+
+def smoothed(mask: Path) -> None:
+    """Exported as 0 and 255 with soft edges, while classes.yaml says 0 and 1."""
+    picture = Image.fromarray((read(mask) * 255).astype(np.uint8))
+    picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.BILINEAR).resize(
+        picture.size, Image.Resampling.BILINEAR
+    ).save(mask)
+
+
+def saved_as_jpeg(mask: Path) -> None:
+    mask.with_suffix(".jpg").write_bytes(jpeg((read(mask) * 255).astype(np.uint8), 85))
+    mask.unlink()
+
+
+def once_a_jpeg(mask: Path) -> None:
+    Image.open(io.BytesIO(jpeg((read(mask) * 255).astype(np.uint8), 70))).save(mask)
+
+
+def grey_edge(mask: Path) -> None:
+    """Ids 0 and 1 with 128 drawn along the outline."""
+    values = read(mask).copy()
+    edge = np.zeros(values.shape, bool)
+    edge[1:] |= values[1:] != values[:-1]
+    edge[:, 1:] |= values[:, 1:] != values[:, :-1]
+    values[edge] = 128
+    Image.fromarray(values).save(mask)
+
+
+def another_id(mask: Path) -> None:
+    values = read(mask).copy()
+    values[40:46, 50:58] = 7
+    Image.fromarray(values).save(mask)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(
+    ("spoil", "code"),
+    [
+        (smoothed, "anti-aliased"),
+        (grey_edge, "anti-aliased"),
+        (saved_as_jpeg, "jpeg-mask"),
+        (once_a_jpeg, "smeared-mask"),
+        (another_id, "unknown-value"),
+    ],
+)
+def test_spoilt_demo_mask_is_an_error(
+    demo_lungs: dict[int, Path], tmp_path: Path, spoil: Callable[[Path], None], code: str, seed: int
+) -> None:
+    root = shutil.copytree(demo_lungs[seed], tmp_path / "lungs")
+    mask = a_file(root, "masks", np.random.default_rng(seed))
+    spoil(mask)
+    report = check(root)
+    assert [(f.severity, f.code, f.name) for f in report.findings] == [("error", code, mask.stem)]
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -63,6 +63,12 @@ def test_value_of_one_mask_among_many_is_no_class() -> None:
     assert find_classes([*masks[:3], mask_of([0, 7])], "set")[0].ids == (0, 1, 2, 7), "among four masks it may well be a class"
 
 
+def test_one_odd_mask_among_binary_ones_makes_no_class() -> None:
+    # Without the rule 255 beside 0 and 7 would be taken as ignored, and the foreground lost.
+    classes, _ = find_classes([mask_of([0, 255])] * 5 + [mask_of([0, 7, 255])], "set")
+    assert classes.values == ((0,), (255,))
+
+
 def png(path: Path, array: np.ndarray, palette: list[int] | None = None) -> Path:
     picture = Image.fromarray(array)
     if palette is not None:

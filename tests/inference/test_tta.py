@@ -28,3 +28,10 @@ def test_the_answer_of_a_mirror_image_is_the_mirror_image_of_the_answer():
     both = flipped(net)
     assert torch.allclose(both(image.flip(3)), both(image).flip(3), atol=1e-6)
     assert not torch.allclose(net(image.flip(3)), net(image).flip(3), atol=1e-3)
+
+
+def test_every_flip_counts_the_same():
+    corner = torch.tensor([[8.0, 0.0], [0.0, 0.0]]).view(1, 1, 2, 2)
+    # Whatever it is shown, the forward marks the upper left corner; turned back, each of the four marks another one.
+    found = flipped(lambda _: corner, ALL_FOUR)(torch.zeros(1, 1, 2, 2))
+    assert torch.allclose(found, torch.full((1, 1, 2, 2), 2.0))
