@@ -18,7 +18,7 @@ from record import record
 
 import maskwright
 from maskwright.data.dataset import Dataset
-from maskwright.metrics.confusion import Confusion
+from maskwright.metrics import SemanticScores
 
 
 def fold_of(data: Dataset, fold: int, folds: int) -> Dataset:
@@ -33,27 +33,30 @@ def main() -> None:
     arguments.add_argument("--folds", type=int, default=5)
     given = arguments.parse_args()
     data = maskwright.open_dataset(given.data)
-    total, errors, rows = Confusion(data.classes), [], []
+    matrices, errors, rows = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         for fold in range(given.folds):
             split = fold_of(data, fold, given.folds)
             run = maskwright.train(split, minutes=given.minutes, out=Path(folder) / f"fold-{fold}", seed=fold)
             found = maskwright.evaluate(run.folder, split, split="test")
-            total.merge(found.confusion)
+            matrices.append(found.scores.matrix)
             errors.append(1 - found.scores.pixel_accuracy)
             rows.append(row(f"fold {fold} ({len(found.per_image)} images)", found.scores))
             recipe = (run.folder / "recipe.yaml").read_text().splitlines()[1:]
     record(
         "em_membranes",
-        [*rows, row(f"all {len(data.pairs)} images", total.compute())],
+        [*rows, row(f"all {len(data.pairs)} images", SemanticScores.of(np.sum(matrices, axis=0), data.classes, 0))],
         command=f"python benchmarks/em_membranes.py DATA --minutes {given.minutes:g} --folds {given.folds}",
-        notes=[f"pixel error over the folds: mean {np.mean(errors):.4f}, standard deviation {np.std(errors, ddof=1):.4f}", *recipe],
+        notes=[
+            f"pixel error over the folds: mean {np.mean(errors):.4f}, standard deviation {np.std(errors, ddof=1):.4f}",
+            *recipe,
+        ],
     )
 
 
-def row(name: str, scores: object) -> dict[str, str]:
-    ious = dict(zip(scores.classes.names, scores.iou, strict=True))  # type: ignore[attr-defined]
-    return {"images": name, "pixel error": f"{1 - scores.pixel_accuracy:.4f}"} | {f"IoU {k}": f"{v:.4f}" for k, v in ious.items()}  # type: ignore[attr-defined]
+def row(name: str, scores: SemanticScores) -> dict[str, str]:
+    ious = dict(zip(scores.classes.names, scores.iou, strict=True))
+    return {"images": name, "pixel error": f"{1 - scores.pixel_accuracy:.4f}"} | {f"IoU {k}": f"{v:.4f}" for k, v in ious.items()}
 
 
 if __name__ == "__main__":

@@ -58,7 +58,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = open_dataset(lungs.make(Path(folder) / "lungs", count=60, seed=1))
         pairs = data.split("train")
-        recipe = plan(fingerprint(data, pairs), Machine.here(cpu)).with_settings({"steps": 10**6, "warmup_steps": 20}, "benchmark")
+        recipe = plan(fingerprint(data, pairs), Machine.here(cpu)).with_settings(
+            {"steps": 10**6, "warmup_steps": 20}, "benchmark"
+        )
         seen = Preprocess(recipe.channels, recipe.max_side_px, recipe.scaling, recipe.mean, recipe.std)
         prepared = PreparedPairs(data, pairs, seen, memory_bytes=1 << 30)
         augment = augmenter(recipe.patch_hw, recipe.augmentation())
@@ -106,8 +108,10 @@ def main() -> None:
         command=f"python benchmarks/train_step.py --steps {steps}",
         notes=[
             f"{recipe.model} {recipe.model_args}, batch {recipe.batch} of {recipe.patch_hw[0]} x {recipe.patch_hw[1]} px; "
-            f"ours: {recipe.precision}, channels_last {recipe.channels_last}, with the running average of the weights, which plain has not",
-            f"plain / ours, step by step: median {statistics.median(ratios):.2f}, lowest {min(ratios):.2f}, highest {max(ratios):.2f}",
+            f"ours: {recipe.precision}, channels_last {recipe.channels_last}, and the running average of the weights, "
+            "which plain has not",
+            f"plain / ours, step by step: median {statistics.median(ratios):.2f}, "
+            f"lowest {min(ratios):.2f}, highest {max(ratios):.2f}",
             f"chosen by measurement: {recipe.reasons['precision']}",
         ],
     )

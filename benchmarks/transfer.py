@@ -2,7 +2,8 @@
 
     python benchmarks/transfer.py DATA [--minutes 8] [--count 400]
 
-Trains on `demo lungs` scenes and scores lungs-shenzhen's val once, at 512 px; the scores on its own held-out scenes stand beside it.
+Trains on `demo lungs` scenes and scores lungs-shenzhen's val once, at 512 px; the scores on its own held-out scenes stand
+beside it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def main() -> None:
             rows.append(
                 {
                     "images": f"{name} ({len(found.per_image)})",
-                    "mean per-image Dice": f"{found.mean_image_dice:.4f} {found.intervals['mean_image_dice']}",
+                    "mean per-image Dice": f"{found.mean_image_dice:.4f} (95 %: {found.intervals['mean_image_dice'].bounds})",
                     "worst twentieth": f"{found.worst_twentieth:.4f}",
                 }
             )

@@ -146,10 +146,11 @@ class ClassMap:
         if not isinstance(rows, Sequence) or isinstance(rows, str):
             raise InputError(f"{source}: `classes` is {rows!r}; expected a list of names or of {{id, name, colour, values}}.")
         rows = [{"name": r} if isinstance(r, str) else r for r in rows]
+        _no_unknown_row_keys(source, rows)
         try:
             ids = tuple(int(r.get("id", k)) for k, r in enumerate(rows))
             names = tuple(str(r["name"]) for r in rows)
-            background = given.get("background", 0 if names and names[0].lower() == "background" else None)
+            background = given.get("background", ids[0] if names and names[0].lower() == "background" else None)
             fallback = default_colours(len(rows), background is not None)
             colours = tuple(_colour(r["colour"]) if "colour" in r else c for r, c in zip(rows, fallback, strict=True))
             values = tuple(tuple(map(_stored, r.get("values", [i]))) for r, i in zip(rows, ids, strict=True))
@@ -157,8 +158,11 @@ class ClassMap:
             ignore_values = tuple(map(_stored, given.get("ignore_values", [ignore_id])))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
-                f"{source}: a class could not be read ({error!r}); expected {{id: 1, name: lung, colour: [r, g, b], values: [255]}}."
+                f"{source}: a class could not be read ({error!r}); "
+                f"expected {{id: 1, name: lung, colour: [r, g, b], values: [255]}}."
             ) from error
+        if background is not None and background not in ids:
+            raise InputError(f"{source}: background {background!r} is no class id; expected one of {list(ids)}, or null.")
         return cls(ids, names, colours, values, ignore_id, ignore_values, background, source)
 
     @classmethod
@@ -168,16 +172,18 @@ class ClassMap:
             given = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise InputError(f"{path}: no such class map; leave the option out to have classes found in the masks.") from None
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        except (OSError, ValueError, yaml.YAMLError) as error:
             raise InputError(f"{path}: not a readable YAML class map ({error}).") from error
         return cls.from_dict(given, str(path))
 
     def to_yaml(self) -> str:
         """The text of a classes.yaml, one class a line, for the user to edit."""
         given = self.to_dict()
-        rows = "".join(f"  - {yaml.safe_dump(r, default_flow_style=True, sort_keys=False, width=200).strip()}\n" for r in given.pop("classes"))
+        flow = [yaml.safe_dump(r, default_flow_style=True, sort_keys=False, width=200).strip() for r in given.pop("classes")]
+        rows = "".join(f"  - {row}\n" for row in flow)
         rest = yaml.safe_dump(given, sort_keys=False, default_flow_style=None)
-        return f"# id: what label arrays and written masks hold; values: what your mask files store for it\nclasses:\n{rows}{rest}"
+        header = "# id: what label arrays and written masks hold; values: what your mask files store for it"
+        return f"{header}\nclasses:\n{rows}{rest}"
 
 
 def default_colours(count: int, background: bool = True) -> tuple[Colour, ...]:
@@ -206,6 +212,13 @@ def _no_doubles(where: str, what: str, given: Sequence[Any]) -> None:
     doubles = sorted({v for v in given if list(given).count(v) > 1}, key=str)
     if doubles:
         raise InputError(f"{where}{what} {doubles[0]!r} stands twice; each may stand once.")
+
+
+def _no_unknown_row_keys(source: str, rows: Sequence[Any]) -> None:
+    known = {"id", "name", "colour", "values"}
+    unknown = sorted({str(key) for row in rows if isinstance(row, Mapping) for key in row} - known)
+    if unknown:
+        raise InputError(f"{source}: unknown keys {unknown} in a class; known: {sorted(known)}.")
 
 
 def _colour(given: Any) -> Colour:

@@ -10,9 +10,12 @@ from __future__ import annotations
 import base64
 import io
 import math
+import os
+import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from typing import Any
 import jinja2
 import numpy as np
 import PIL.Image
+import torch
 import yaml
 from numpy.typing import NDArray
 
@@ -28,6 +32,7 @@ from maskwright.data.findings import KINDS, CheckReport, Finding
 from maskwright.evaluation import COLUMNS, Evaluation
 from maskwright.io.write import write_text
 from maskwright.metrics import ImageScore
+from maskwright.training.log import read_log
 
 PICTURES_BYTES = 4_000_000  # of all pictures as text: leaves room for the rest in 5 MB
 SHOWN_PICTURES = 8  # of the worst, and of the best
@@ -159,6 +164,30 @@ def write_report(
     )
     write_text(path, text)
     return Path(path)
+
+
+def report_run(path: str | Path, title: str, evaluation: Evaluation, run: Path, check: CheckReport | None = None) -> Path:
+    """Write the report of a run folder: its recipe and its log, the scores, and what this was computed on; see write_report."""
+    recipe = run / "recipe.yaml"
+    return write_report(
+        path,
+        title=title,
+        evaluation=evaluation,
+        recipe_yaml=recipe.read_text(encoding="utf-8") if recipe.is_file() else "",
+        log=read_log(run),
+        check=check,
+        facts=_facts(evaluation),
+    )
+
+
+def _facts(evaluation: Evaluation) -> dict[str, str]:
+    """What a number needs beside it: what it was computed with, where and when."""
+    return {
+        "predictions": evaluation.predictions,
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "versions": f"maskwright {__version__}, Python {platform.python_version()}, torch {torch.__version__}",
+        "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+    }
 
 
 def _template() -> jinja2.Template:

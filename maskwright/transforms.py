@@ -79,6 +79,8 @@ class Preprocess:
             object.__setattr__(self, name, given)
         if self.scaling not in ("range", "percentile", "zscore"):
             raise InputError(f"preprocess: scaling {self.scaling!r} is unknown; known: range, percentile, zscore.")
+        if self.max_side_px is not None and self.max_side_px < 1:
+            raise InputError(f"preprocess: max_side_px={self.max_side_px} must be 1 or more, or None for the images' own size.")
         if min(self.std) <= 0:
             raise InputError(f"preprocess: std {self.std} must be greater than zero.")
 
@@ -108,6 +110,11 @@ class Preprocess:
 
     def _scaled(self, image: Image) -> NDArray[np.float32]:
         pixels = image.pixels
+        if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+            raise InputError(
+                f"{image.path or image.name}: {np.count_nonzero(~np.isfinite(pixels))} values are not finite (nan or infinite); "
+                "replace them by a number, such as the value that means \"no data\"."
+            )
         if self.scaling == "range":
             low, high = image.value_range
         elif self.scaling == "percentile":
@@ -318,7 +325,8 @@ def augmenter(patch_hw: Sequence[int], augmentation: Augmentation) -> v2.Compose
 def _cubic_basis(length: int) -> Tensor:
     """(length, ELASTIC_KNOTS): weights with which the knots make a bicubic line of that length; two thin matrix products
     with it cost a tenth of interpolating the full-size field."""
-    return F.interpolate(torch.eye(ELASTIC_KNOTS)[None, None], size=(length, ELASTIC_KNOTS), mode="bicubic", align_corners=True)[0, 0]
+    knots = torch.eye(ELASTIC_KNOTS)[None, None]
+    return F.interpolate(knots, size=(length, ELASTIC_KNOTS), mode="bicubic", align_corners=True)[0, 0]
 
 
 def _hide_rectangle(x: Tensor) -> Tensor:

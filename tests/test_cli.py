@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,13 +18,15 @@ from maskwright.cli import app, commands
 from maskwright.cli.options import settings
 from maskwright.cli.output import folder_for, print_json, print_table
 from maskwright.errors import InputError, Interrupted
+from maskwright.training.run import train
 
 TINY = ("--set", "batch=2", "--set", "model_args={width: 4, depth: 2}")
 
 
 @pytest.fixture
-def run(capsys):
-    """Run a command in this process: (exit code, standard output, standard error)."""
+def run(capsys, tmp_path, monkeypatch):
+    """Run a command in this process, in an empty folder: (exit code, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
 
     def command(*words: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as ended:
@@ -84,8 +88,7 @@ def test_a_wrong_option_is_wrong_use(run):
     assert "--snpa" in err
 
 
-def test_bad_input_is_one_sentence_and_exit_code_2(run, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_bad_input_is_one_sentence_and_exit_code_2(run, tmp_path):
     code, out, err = run("train", tmp_path / "nowhere")
     assert (code, out) == (2, "")
     assert f"{tmp_path / 'nowhere'}: no such folder" in err
@@ -126,8 +129,7 @@ def test_a_defect_of_ours_keeps_its_traceback(monkeypatch):
 # check
 
 
-def test_check_of_sound_data(run, squares, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_check_of_sound_data(run, squares, tmp_path):
     code, out, err = run("check", squares)
     assert code == 0
     assert "Training may start" in out
@@ -145,8 +147,7 @@ def test_check_of_data_with_an_error_ends_with_1(run, tmp_path):
     assert [(f["severity"], f["code"]) for f in found["findings"] if f["severity"] == "error"] == [("error", "missing-mask")]
 
 
-def test_check_of_nothing_leaves_no_folder(run, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_check_of_nothing_leaves_no_folder(run, tmp_path):
     code, _, err = run("check", tmp_path / "nowhere")
     assert code == 2
     assert "no such folder" in err
@@ -204,7 +205,8 @@ def test_evaluate_prints_scores_and_conventions(run, squares, trained):
     assert "split test: 3 images" in out
     assert "mean IoU" in out
     assert "- One confusion matrix" in out
-    assert err == ""
+    assert f"report.html: {trained / 'evaluation'}" in err
+    assert (trained / "evaluation" / "report.html").is_file()
 
 
 def test_evaluate_writes_json(run, squares, trained, tmp_path):
@@ -232,8 +234,7 @@ def test_evaluate_scores_a_folder_of_masks(run, squares):
 # predict
 
 
-def test_predict_writes_masks(run, squares, trained, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_predict_writes_masks(run, squares, trained, tmp_path):
     code, out, err = run("predict", trained, squares / "test" / "images", "--overlay")
     assert (code, err) == (0, "")
     assert out.startswith("predictions/images: masks of 3 of 3 images (")
@@ -258,12 +259,37 @@ def test_predict_as_json(run, squares, trained, tmp_path):
     assert len(json.loads(out)["done"]) == 3
 
 
-def test_predict_with_no_model_leaves_no_folder(run, squares, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_predict_with_no_model_leaves_no_folder(run, squares, tmp_path):
     code, _, err = run("predict", tmp_path / "no-run", squares)
     assert code == 2
     assert "no-run" in err
     assert list(tmp_path.iterdir()) == []
+
+
+# demo
+
+
+def test_the_demo_does_the_whole_job_and_says_where_everything_is(run, tmp_path, monkeypatch):
+    def one_step(*data, **options):
+        tiny = {"steps": 1, "precision": "fp32", "model_args": {"width": 4, "depth": 2}}
+        return train(*data, **{**options, "minutes": None, "settings": tiny})
+
+    monkeypatch.setattr("maskwright.training.train", one_step)
+    out = tmp_path / "demo"
+    code, said, _ = run("demo", "lungs", "--out", out, "--count", 3)
+    assert code == 0
+    places = re.findall(rf"^  ({re.escape(str(out))}\S*): ", said, flags=re.MULTILINE)
+    assert places == [str(out / name) for name in ("report.html", "masks", "evaluation", "run", "check", "data")]
+    assert [name for name in places if not Path(name).exists()] == []
+    assert json.loads((out / "evaluation" / "evaluation.json").read_text())["split"] == "test"
+    assert len(list((out / "masks").glob("*_overlay.png"))) == 1  # 3 scenes: one a split
+
+
+def test_the_demo_refuses_other_depths(run, tmp_path):
+    code, _, err = run("demo", "lungs", "--out", tmp_path / "demo", "--bits", 12)
+    assert code == 2
+    assert "bits=12" in err
+    assert not (tmp_path / "demo").exists()
 
 
 # models

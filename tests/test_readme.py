@@ -13,6 +13,7 @@ from PIL import Image
 
 from maskwright.classes import ClassMap
 from maskwright.cli import app
+from maskwright.data.dataset import open_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -61,6 +62,24 @@ def test_the_class_map_in_the_readme_is_valid(tmp_path):
     assert classes.names == ("background", "lung")
     assert classes.values == ((0,), (255,))
     assert classes.ignore_values == (128,)
+
+
+LAYOUT_ROWS = [re.findall(r"`([^`]+)`", row) for row in re.findall(r"^\| [\w', -]+ \| (`[^|]*/[^|]*|`1[^|]*) \|$", README, flags=re.MULTILINE)]
+
+
+@pytest.mark.parametrize("paths", LAYOUT_ROWS, ids=" ".join)
+def test_every_layout_in_the_table_is_recognised(paths, tmp_path):
+    for path in paths:
+        for file in (tmp_path / path, tmp_path / path.replace("1", "2")):
+            if "..." not in path:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(np.zeros((8, 9), np.uint8)).save(file)
+    found = open_dataset(tmp_path, classes=ClassMap((0, 1), ("background", "lung")))
+    assert [(Path(pair.image).name[0], pair.mask and Path(pair.mask).name[0]) for pair in found.pairs] == [("1", "1"), ("2", "2")]
+
+
+def test_the_table_of_layouts_is_found():
+    assert len(LAYOUT_ROWS) == 6
 
 
 def shell_commands() -> list[list[str]]:

@@ -27,7 +27,8 @@ def test_sixteen_bit_range_is_the_type_range():
     assert x.unique().tolist() == [1.0]
 
 
-def test_zscore_has_mean_0_and_spread_1(rng=np.random.default_rng(0)):
+def test_zscore_has_mean_0_and_spread_1():
+    rng = np.random.default_rng(0)
     x, _ = Preprocess(1, scaling="zscore")(Image.from_array(rng.normal(-700, 30, (40, 50)).astype(np.float32)))
     assert float(x.mean()) == pytest.approx(0, abs=1e-4)
     assert float(x.std()) == pytest.approx(1, abs=1e-3)
@@ -66,12 +67,21 @@ def test_other_channel_counts_are_refused_with_both_numbers():
         Preprocess(3)(Image.from_array(np.zeros((4, 4, 4), np.uint8)))
 
 
+def test_values_that_are_not_finite_are_counted_and_refused():
+    pixels = np.ones((4, 4), np.float32)
+    pixels[0, :2] = np.nan
+    with pytest.raises(InputError, match="2 values are not finite"):
+        Preprocess(1)(Image(pixels[..., None], value_range=(0, 1)))
+
+
 def test_preprocess_survives_its_dict_and_names_unknown_keys():
     p = Preprocess(3, 256, "zscore", (1, 2, 3), (4, 5, 6))
     assert Preprocess.from_dict(p.to_dict()) == p
     with pytest.raises(InputError, match=r"unknown keys \['size'\]"):
         Preprocess.from_dict({"channels": 1, "size": 3})
-    with pytest.raises(InputError, match="std .* must be greater than zero"):
+    with pytest.raises(InputError, match="max_side_px=0 must be 1 or more"):
+        Preprocess(1, max_side_px=0)
+    with pytest.raises(InputError, match=r"std .* must be greater than zero"):
         Preprocess(1, std=(0.0,))
 
 
@@ -121,7 +131,7 @@ def test_foreground_centres_find_a_rare_object():
     target = torch.zeros(512, 512, dtype=torch.uint8)
     target[400:404, 100:104] = 1
     window = RandomWindow((64, 64), Augmentation(**{**STILL.__dict__, "foreground": 1.0}))
-    x, y = window(tv_tensors.Image(torch.zeros(1, 512, 512)), tv_tensors.Mask(target))
+    _, y = window(tv_tensors.Image(torch.zeros(1, 512, 512)), tv_tensors.Mask(target))
     assert int((y == 1).sum()) == 16
 
 

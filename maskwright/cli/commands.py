@@ -39,7 +39,7 @@ def check(
         print_json(report.to_json())
     else:
         typer.echo("\n".join(report.lines()))
-        say(f"Contact sheet and details: {folder}")
+        say(f"Details: {folder}")
     if not report.ok:
         raise typer.Exit(SOME_FAILED)
 
@@ -91,7 +91,7 @@ def evaluate(
     data: given.Data,
     split: Annotated[str | None, value("NAME", "Split to score; default: test, else val, else all images.")] = None,
     json_file: Annotated[Path | None, value("FILE", "Write every number to FILE; - prints them.", "--json")] = None,
-    out: Annotated[Path | None, value("DIR", "Also write pictures of the worst and the best images there.")] = None,
+    out: Annotated[Path | None, value("DIR", "Scores, pictures and a run's report; default RUN/evaluation.")] = None,
     missing_as_wrong: Annotated[bool, flag("--missing-as-wrong", "Count an image without a prediction as wrong.")] = False,
     classes: given.Classes = None,
     images: given.Images = None,
@@ -106,14 +106,23 @@ def evaluate(
 ) -> None:
     """Score a run, or anybody's masks. Whole-set and per-image scores with intervals and conventions."""
     from maskwright.evaluation import COLUMNS, evaluate as score_predictions  # noqa: I001
+    from maskwright.evaluation.result import check_free
+    from maskwright.report import report_run
 
-    with progress("scoring") as step:
+    printed = json_file == Path("-")
+    if json_file is not None and not printed and not overwrite:
+        check_free(json_file)  # before the work, not after it
+    is_run = (predictions / "recipe.yaml").is_file()
+    default = predictions / "evaluation" if is_run else Path("evaluations") / predictions.resolve().stem
+    with folder_for(out, default) as folder, progress("scoring") as step:
         found = score_predictions(
             predictions, data, split=split, missing_as_wrong=missing_as_wrong, classes=classes, images=images, masks=masks,
             group=group, snap=snap, device=device, exact=exact, tile=tile, flips=flips,
-            out=out, overwrite=overwrite, progress=step,
+            out=folder, overwrite=overwrite, progress=step,
         )  # fmt: skip
-    if json_file == Path("-"):
+        if is_run:
+            report_run(folder / "report.html", f"{predictions.resolve().name} on {found.dataset}", found, predictions)
+    if printed:
         print_json(found.to_json())
         return
     if json_file is not None:
@@ -121,6 +130,7 @@ def evaluate(
     typer.echo(f"{found.predictions} on {found.dataset}, split {found.split}: {len(found.per_image)} images")
     print_table(COLUMNS, found.rows())
     typer.echo("\n".join(f"- {line}" for line in found.conventions))
+    say(f"evaluation.json, pictures of the worst and the best images{' and report.html' if is_run else ''}: {folder}")
 
 
 def predict(

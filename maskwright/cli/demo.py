@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,50 +13,98 @@ from maskwright.cli.options import value
 from maskwright.cli.output import folder_for, print_table
 from maskwright.progress import duration, progress
 
+if TYPE_CHECKING:
+    from maskwright.data.check import CheckReport
+    from maskwright.evaluation import Evaluation
+    from maskwright.training import Run
+
 demos = typer.Typer(help="The whole job on scenes drawn on the spot.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @demos.callback()
-def _demo() -> None:
+def _group() -> None:
     """The whole job on scenes drawn on the spot."""  # a callback keeps `demo` a group while it has one command
 
 
 @demos.command()
 def lungs(
-    out: Annotated[Path | None, value("DIR", "Folder for everything; default demo/lungs, never overwritten.")] = None,
-    minutes: Annotated[float, value("M", "Time for the training.")] = 5.0,
+    out: Annotated[Path | None, value("DIR", "Folder for everything; default demo/lungs. Never overwritten.")] = None,
+    minutes: Annotated[float, value("M", "Time for the training.")] = 4.0,
     count: Annotated[int, value("N", "How many scenes are drawn.")] = 200,
     seed: given.Seed = 0,
     bits: Annotated[int, value("B", "Bits a pixel: 8 or 16.")] = 8,
+    device: given.Device = "auto",
 ) -> None:
     """Draw chest scenes, check, train a U-Net, score the held-out test split, predict, report."""
-    from maskwright.data.check import check
-    from maskwright.demo import lungs as scenes
-    from maskwright.evaluation import COLUMNS, evaluate
-    from maskwright.inference.files import predict_files
-    from maskwright.inference.predictor import Predictor
-    from maskwright.report import write_report
-    from maskwright.training import train
+    from maskwright.report import report_run
 
     start = time.monotonic()
-    with folder_for(out, Path("demo") / "lungs") as folder:
-        typer.echo(f"1. Drawing {count} chest scenes with the lung fields as labels (seed {seed}, {bits} bit).")
-        data = scenes.make(folder / "data", count=count, seed=seed, bits=bits)
-        typer.echo("2. Checking them as any data are checked.")
-        with progress("checking") as step:
-            found = check(data, out=folder / "check", progress=step)
-        typer.echo("\n".join(f"   {line}" for line in found.lines()))
-        typer.echo(f"3. Training for {minutes:g} minutes.")
-        run = train(data, out=folder / "run", minutes=minutes, seed=seed, checked=True)
-        typer.echo(f"   validation Dice {run.score:.4f} after {run.steps} steps.")
-        typer.echo("4. Scoring the test split, which training has not seen.")
-        with progress("scoring") as step:
-            scores = evaluate(run.folder, data, split="test", out=run.folder, progress=step)
-        print_table(COLUMNS, scores.rows())
-        typer.echo("5. Predicting the test images.")
-        predictor = Predictor.load(run.folder)
-        with progress("predicting") as step:
-            predict_files(predictor, data / "test" / "images", folder / "masks", overlay=True, progress=step)
-        typer.echo("6. Writing the report.")
-        write_report(run.folder / "report.html")
-    typer.echo(f"Done in {duration(time.monotonic() - start)}.")
+    with folder_for(None, out or Path("demo") / "lungs") as folder:
+        data = _draw(folder / "data", count, seed, bits)
+        found = _check(data, folder / "check")
+        run = _train(data, folder / "run", minutes, seed, device, found)
+        scores = _evaluate(run, data, folder / "evaluation", device)
+        _predict(run, data, folder / "masks", device)
+        report = report_run(folder / "report.html", "Lungs in drawn chest X-rays", scores, run.folder, found)
+    typer.echo(
+        f"Done in {duration(time.monotonic() - start)}: mean Dice of the lungs {scores.mean_image_dice:.4f} "
+        f"on {len(scores.per_image)} scenes that training has not seen."
+    )
+    for path, what in (
+        (report, "scores, curves, worst and best images: open it in a browser"),
+        (folder / "masks", "masks of the test images, and overlays to look at"),
+        (folder / "evaluation", "every number as JSON, pictures of the worst and the best images"),
+        (run.folder, "the run: weights, and recipe.yaml with the reason of each setting"),
+        (folder / "check", "what the mask doctor saw: contact_sheet.png"),
+        (data, "the scenes"),
+    ):
+        typer.echo(f"  {path}: {what}")
+    typer.echo(f"Now your own images: maskwright predict {run.folder} IMAGES, or maskwright train YOUR_DATA.")
+
+
+def _draw(out: Path, count: int, seed: int, bits: int) -> Path:
+    from maskwright.demo import lungs as scenes
+
+    typer.echo(f"1. Drawing {count} chest scenes with the lung fields as labels (seed {seed}, {bits} bit).")
+    with progress("drawing") as step:
+        return scenes.make(out, count=count, seed=seed, bits=bits, progress=step)
+
+
+def _check(data: Path, out: Path) -> CheckReport:
+    from maskwright.data.check import check
+
+    typer.echo("2. Checking them as any data are checked.")
+    with progress("checking") as step:
+        found = check(data, out=out, progress=step)
+    typer.echo("\n".join(f"   {line}" for line in found.lines()))
+    return found
+
+
+def _train(data: Path, out: Path, minutes: float, seed: int, device: str, found: CheckReport) -> Run:
+    from maskwright.training import train
+
+    typer.echo(f"3. Training a U-Net from scratch, {minutes:g} minutes in all.")
+    run = train(data, out=out, minutes=minutes, seed=seed, device=device, checked=found.ok)
+    typer.echo(f"   Validation Dice {run.score:.4f} after {run.steps} steps.")
+    return run
+
+
+def _evaluate(run: Run, data: Path, out: Path, device: str) -> Evaluation:
+    from maskwright.evaluation import COLUMNS, evaluate
+
+    typer.echo("4. Scoring the test split, which training has not seen.")
+    with progress("scoring") as step:
+        scores = evaluate(run.folder, data, split="test", out=out, device=device, progress=step)
+    print_table(COLUMNS, scores.rows())
+    typer.echo("\n".join(f"   - {line}" for line in scores.conventions))
+    return scores
+
+
+def _predict(run: Run, data: Path, out: Path, device: str) -> None:
+    from maskwright.inference.files import predict_files
+    from maskwright.inference.predictor import Predictor
+
+    typer.echo("5. Predicting the test images: a mask and an overlay each.")
+    predictor = Predictor.load(run.folder, device)
+    with progress("predicting") as step:
+        predict_files(predictor, data / "test" / "images", out, overlay=True, progress=step)

@@ -11,6 +11,7 @@ tubes, wires and pacemakers, which hide a part of the lung that the label still 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -51,7 +52,15 @@ def scene(seed: int, *, size_hw: tuple[int, int] = (512, 512), bits: int = 8) ->
     return Sample(Image.from_array(pixels, path=None), labels, CLASSES, name)
 
 
-def make(out: str | Path, count: int = 200, seed: int = 0, *, bits: int = 8, size_hw: tuple[int, int] = (512, 512)) -> Path:
+def make(
+    out: str | Path,
+    count: int = 200,
+    seed: int = 0,
+    *,
+    bits: int = 8,
+    size_hw: tuple[int, int] = (512, 512),
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
     """Write `count` scenes under out/train, out/val and out/test (images and masks) with their classes.yaml; give out back.
 
     Scene n of a seed is always the same; how many there are decides only in which split it lies.
@@ -62,7 +71,9 @@ def make(out: str | Path, count: int = 200, seed: int = 0, *, bits: int = 8, siz
     names = _split_names(count)
     jobs = [(out / split, seed * 100_003 + n, bits, size_hw) for n, split in enumerate(names)]
     with ProcessPoolExecutor(os.cpu_count() or 1) as pool:
-        list(pool.map(_write_scene, jobs, chunksize=4))
+        for done, _ in enumerate(pool.map(_write_scene, jobs, chunksize=4), start=1):
+            if progress:
+                progress(done, count)
     write_text(out / "classes.yaml", CLASSES.to_yaml())
     return out
 

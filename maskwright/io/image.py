@@ -94,7 +94,8 @@ class Image:
         """
         low, high = self.value_range
         if self.pixels.dtype == np.uint8 and (low, high) == (0.0, 255.0):
-            return np.divide(self.pixels, np.float32(255), dtype=np.float32)
+            eight_bit: NDArray[np.float32] = np.divide(self.pixels, np.float32(255), dtype=np.float32)
+            return eight_bit
         # float64 in between: 32-bit integers and wide float ranges would lose their low digits in float32.
         scaled: NDArray[np.float64] = (self.pixels.astype(np.float64) - low) / max(high - low, np.finfo(np.float64).tiny)
         return np.clip(np.nan_to_num(scaled, nan=0.0), 0.0, 1.0).astype(np.float32)

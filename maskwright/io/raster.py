@@ -71,7 +71,10 @@ def _pixels(picture: PIL.Image.Image, data: bytes) -> tuple[NDArray[Any], NDArra
         return np.asarray(picture) // np.uint8(255 // top), None, top
     if picture.mode in ("LA", "RGBA"):
         return np.asarray(picture)[..., : -1 if picture.mode == "RGBA" else 1], None, None
-    if picture.mode in ("L", "RGB") or picture.mode.startswith(("I", "F")):
+    if picture.mode == "I":
+        # Pillow widens 16-bit PGM; no format here holds more than 16 bits.
+        return np.asarray(picture).astype(np.uint16), None, None
+    if picture.mode in ("L", "RGB") or picture.mode.startswith(("I;16", "F")):
         return np.asarray(picture), None, None
     return np.asarray(picture.convert("RGB")), None, None
 

@@ -23,7 +23,7 @@ ALPHA = (1, 2)
 LOSSY_COMPRESSIONS = {6, 7, 22610, 33003, 33004, 33005, 33007, 34712, 34892, 34927, 34933, 50001, 50002, 52546}
 JPEG_COMPRESSIONS = {6, 7, 33007}
 MOST_BANDS_OF_UNNAMED_AXIS = 16
-BROKEN = (OSError, ValueError, RuntimeError, KeyError, IndexError, TypeError, struct.error, zlib.error)
+BROKEN = (OSError, ValueError, RuntimeError, KeyError, IndexError, TypeError, ArithmeticError, struct.error, zlib.error)
 
 
 def decode_tiff(path: Path) -> Decoded:

@@ -9,7 +9,7 @@ import math
 import os
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,9 @@ def atomic(path: str | Path) -> Iterator[Path]:
             raise
         raise InputError(_explanation(path, error)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # Where a parent is a file, unlink would raise an error of its own over the explained one.
+        with suppress(NotADirectoryError):
+            temporary.unlink(missing_ok=True)
 
 
 def _names(*paths: Path) -> tuple[Path | str, ...]:
@@ -142,10 +144,12 @@ def write_mask(path: str | Path, labels: NDArray[Any], classes: ClassMap, contai
     import tifffile
 
     colormap = None if palette is None else palette.T.astype(np.uint16) * 257
-    photometric = "minisblack" if palette is None else "palette"
+    kind = "minisblack" if palette is None else "palette"
+    mark = ": ".join(ID_MARK)
     with atomic(path) as temporary:
-        mark = ": ".join(ID_MARK)
-        tifffile.imwrite(temporary, stored, photometric=photometric, colormap=colormap, compression="zlib", metadata=None, description=mark)
+        tifffile.imwrite(
+            temporary, stored, photometric=kind, colormap=colormap, compression="zlib", metadata=None, description=mark
+        )
 
 
 def fresh_folder(path: str | Path) -> Path:

@@ -21,6 +21,7 @@ from maskwright.models.layers import NORMS, UPS, Stage, TwoConvs, he_init
 from maskwright.ops.tiles import mirrored
 
 WIDTH, DEPTH, MAX_WIDTH = 64, 4, 1024
+MOST_DEPTH = 8  # the deepest map's pixel then stands for 256 x 256; deeper nets would only pad
 
 
 class UNet(nn.Module):
@@ -63,6 +64,7 @@ class UNet(nn.Module):
         if norm is None:
             norm = "batch" if padded else "none"
         _check_numbers(channels=channels, classes=classes, width=width, depth=depth, max_width=max_width)
+        _check_depth(depth)
         _check_choices(norm=norm, up=up, dropout=dropout)
         if encoder is not None and (not padded or (width, depth, max_width) != (WIDTH, DEPTH, MAX_WIDTH)):
             raise InputError(
@@ -228,6 +230,11 @@ def _check_numbers(**given: int) -> None:
     for name, value in given.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise InputError(f"{name}={value!r} is not usable; expected a whole number of 1 or more.")
+
+
+def _check_depth(depth: int) -> None:
+    if depth > MOST_DEPTH:
+        raise InputError(f"depth={depth} is not usable; expected at most {MOST_DEPTH}.")
 
 
 def _check_choices(norm: str, up: str, dropout: float) -> None:

@@ -80,6 +80,6 @@ def not_finite(value: float, step: int, rate: float, recipe: Recipe) -> str:
     if recipe.precision == "bf16":
         way_out += " or --set precision=fp32"
     return (
-        f"the loss became {value} at step {step} (learning rate {rate:.2g}): the training went out of bounds, or an image holds values "
-        f"that are not finite. The best model so far is kept. Try {way_out}, and `maskwright check` on the data."
+        f"the loss became {value} at step {step} (learning rate {rate:.2g}): the training went out of bounds, or an image "
+        f"holds values that are not finite. The best model so far is kept. Try {way_out}, and `maskwright check` on the data."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from maskwright.training.ema import Ema
 from maskwright.training.loop import fit
 from maskwright.training.state import Progress
 
+STEPS_LEAST = 10
 LOSS_TOLERANCE = 0.01  # a precision is refused if it moves the first losses by more than this share
 OPTIONS: tuple[tuple[str, bool], ...] = (("fp32", False), ("fp32", True), ("bf16", True))
 
@@ -54,11 +56,16 @@ def choose_computation(recipe: Recipe, make: Make, batch: tuple[Tensor, Tensor],
     _, _, precision, channels_last = min(t for t in timed if not moved[t])
     told = ", ".join(f"{p}{' channels_last' if c else ''} {s * 1000:.0f} ms" for s, _, p, c in timed)
     refused = "".join(f"; {t[2]} refused: it moved the loss from {true_loss:.4f} to {t[1]:.4f}" for t in timed if moved[t])
-    return recipe.with_settings({"precision": precision, "channels_last": channels_last}, f"a step measured here: {told}{refused}")
+    return recipe.with_settings(
+        {"precision": precision, "channels_last": channels_last}, f"a step measured here: {told}{refused}"
+    )
 
 
-def run_steps(recipe: Recipe, make: Make, batches: Batches) -> tuple[list[float], list[float]]:
-    """Seconds and loss of each step on a fresh learner, waiting for the batch included."""
+def run_steps(recipe: Recipe, make: Make, batches: Batches, seconds_least: float = math.inf) -> tuple[list[float], list[float]]:
+    """Seconds and loss of each step on a fresh learner, waiting for the batch included.
+
+    Ends with the batches, or after seconds_least and STEPS_LEAST steps.
+    """
     learner = make(recipe)
     seconds: list[float] = []
     losses: list[float] = []
@@ -70,7 +77,7 @@ def run_steps(recipe: Recipe, make: Make, batches: Batches) -> tuple[list[float]
         seconds.append(now - start)
         losses.append(loss)
         start = now
-        return True
+        return len(seconds) < STEPS_LEAST or sum(seconds) < seconds_least
 
     fit(learner.net, learner.loss, learner.optimizer, learner.average, batches, recipe, Progress(), after_step)
     return seconds, losses

@@ -20,6 +20,13 @@ from maskwright.io.image import Image
 from maskwright.recipe import Recipe
 from maskwright.transforms import Preprocess, resize_target
 
+# Settings that no data set has changed so far.
+STANDING_REASONS = {
+    "weights": "none asked for: everything starts from random numbers",
+    "weight_decay": "AdamW's usual strength, on the kernels only",
+    "clip_norm": "one odd batch cannot throw the weights far",
+    "patience": "the cosine ends by itself and the best weights are kept; --set patience=5 stops sooner",
+}
 LOOKED_AT = 64  # images that the fingerprint reads
 WORKING_SIZES_PX = (128, 192, 256, 320, 384, 512)
 SURVIVAL = 0.98  # share of Dice that labels must keep when they are brought to a working size and back
@@ -128,7 +135,9 @@ def plan(data: Fingerprint, machine: Machine, *, model: str | None = None, encod
     steps = int(np.clip(100 * data.images / batch, 500, 20000))
     smallest = min((s for s in data.class_share if s > 0), default=0.0)
     recipe = Recipe(
-        model=choose("model", model or "unet", "asked for" if model else "the strongest all-round choice for few labelled images"),
+        model=choose(
+            "model", model or "unet", "asked for" if model else "the strongest all-round choice for few labelled images"
+        ),
         model_args=args,
         channels=choose("channels", data.channels, "the images' channels" + (" are all equal: grey" if data.grey else "")),
         max_side_px=max_side_px,
@@ -136,14 +145,16 @@ def plan(data: Fingerprint, machine: Machine, *, model: str | None = None, encod
         scaling=choose("scaling", data.scaling, f"{data.dtype} images"),
         mean=choose("mean", tuple(round(v, 4) for v in data.mean), "mean of the training images"),
         std=choose("std", tuple(round(v, 4) for v in data.std), "standard deviation of the training images"),
-        augment=_augment(data, max_side_px, reasons),
+        augment=_augment(data, reasons),
         losses=choose("losses", {"cross_entropy": 1.0, "dice": 1.0}, "cross entropy for calm gradients, Dice for small classes"),
-        class_weights=choose("class_weights", "none", f"smallest class {smallest:.1%} of the pixels; Dice already balances the classes"),
+        class_weights=choose(
+            "class_weights", "none", f"smallest class {smallest:.1%} of the pixels; Dice already balances the classes"
+        ),
         batch=batch,
         steps=steps,
         learning_rate=choose("learning_rate", 2e-3 if encoder is None else 1e-3, "AdamW with warm-up and cosine"),
         seed=choose("seed", seed, "given or the default"),
-        reasons=reasons,
+        reasons=reasons | STANDING_REASONS,
     )
     return scheduled(recipe, steps, f"{steps * batch / data.images:.0f} passes over {data.images} images")
 
@@ -181,7 +192,9 @@ def _sizes(data: Fingerprint, gpu: bool, reasons: dict[str, str]) -> tuple[int |
         reasons["max_side_px"] = f"windows of the full-size images: smaller ones would lose too much of the labels (Dice {kept})"
         max_side, hw = None, (min(patch, data.hw[0]), min(patch, data.hw[1]))
     patch_hw = (-(-hw[0] // 32) * 32, -(-hw[1] // 32) * 32)
-    reasons["patch_hw"] = f"{'the whole image' if max_side or data.longest_px <= patch else 'a window'}, rounded up to multiples of 32"
+    reasons["patch_hw"] = (
+        f"{'the whole image' if max_side or data.longest_px <= patch else 'a window'}, rounded up to multiples of 32"
+    )
     return max_side, patch_hw
 
 
@@ -199,7 +212,7 @@ def _batch(patch_hw: tuple[int, int], width: int, machine: Machine, reasons: dic
     return batch
 
 
-def _augment(data: Fingerprint, max_side_px: int | None, reasons: dict[str, str]) -> dict[str, float]:
+def _augment(data: Fingerprint, reasons: dict[str, str]) -> dict[str, float]:
     if data.oriented < 0.1:
         reasons["augment"] = f"flips and turns: the labels look alike upside down (difference {data.oriented:.2f})"
         return {"flip_horizontal": 0.5, "flip_vertical": 0.5, "turn": 0.75}

@@ -23,6 +23,11 @@ class Processes:
     def first(self) -> bool:
         return self.rank == 0
 
+    def device(self, wished: str) -> str:
+        """The device of this process: with several processes on GPUs, one each."""
+        one_each = self.count > 1 and wished in ("auto", "cuda") and torch.cuda.is_available()
+        return f"cuda:{self.local_rank}" if one_each else wished
+
     def share_text(self, text: str) -> str:
         """The first process's text, in every process. Sent as bytes: nothing is pickled."""
         if self.count == 1:

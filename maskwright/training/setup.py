@@ -52,7 +52,12 @@ class Parent:
         fresh = []
         for name, tensor in mine.items():
             given = self.weights.get(name)
-            if given is not None and given.ndim and _rows(given, tensor) == (len(old_names), len(classes)) and old_names != classes.names:
+            if (
+                given is not None
+                and given.ndim
+                and _rows(given, tensor) == (len(old_names), len(classes))
+                and old_names != classes.names
+            ):
                 for new, old in rows:
                     tensor[new] = given[old]
                 if len(rows) < len(classes):
@@ -80,7 +85,9 @@ def make_learner(
     net = net.to(device).to(memory_format=memory_format(recipe))
     loss = losses.combine(recipe.losses, weights=class_weights).to(device)
     average = Ema(net, recipe.ema_decay)
-    optimizer = torch.optim.AdamW(_groups(net, recipe.weight_decay), lr=recipe.learning_rate, fused=device.type in ("cpu", "cuda"))
+    optimizer = torch.optim.AdamW(
+        _groups(net, recipe.weight_decay), lr=recipe.learning_rate, fused=device.type in ("cpu", "cuda")
+    )
     return Learner(net, loss, optimizer, average)
 
 
@@ -103,7 +110,9 @@ def with_encoder_weights(recipe: Recipe, classes: int, keep: Collection[str] = (
 def _load_encoder(net: nn.Module, recipe: Recipe) -> EncoderWeights:
     encoder = getattr(net, "encoder", None)
     if not isinstance(encoder, nn.Module) or recipe.weights is None:
-        raise InputError(f"weights={recipe.weights}: {recipe.model} as set has no encoder to load them into; choose one with --encoder.")
+        raise InputError(
+            f"weights={recipe.weights}: {recipe.model} as set has no encoder to load them into; choose one with --encoder."
+        )
     return load_encoder_weights(encoder, recipe.weights)
 
 

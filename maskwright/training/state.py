@@ -1,8 +1,8 @@
 """Exact resume: everything a run needs to go on to the same bits, in one file without pickle.
 
 `state/last.safetensors` holds the tensors of the network, its average and the optimizer by parameter name, and the
-random state; scalars and parameter groups stand as JSON in the file's metadata. One file is replaced in one step, so a kill at any
-moment leaves a whole state: the old one or the new one.
+random state; scalars and parameter groups stand as JSON in the file's metadata. One file is replaced in one step, so a
+kill at any moment leaves a whole state: the old one or the new one.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def save_state(
             else:
                 scalars.setdefault(names[parameter], {})[key] = value
     groups = [
-        {**{k: v for k, v in g.items() if k != "params"}, "params": [names[p] for p in g["params"]]} for g in optimizer.param_groups
+        {**{k: v for k, v in g.items() if k != "params"}, "params": [names[p] for p in g["params"]]}
+        for g in optimizer.param_groups
     ]
     tensors["random.cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
@@ -81,7 +82,9 @@ def load_state(path: Path, *, net: nn.Module, average: nn.Module, optimizer: tor
         CheckpointError: there is no state, it is damaged, it belongs to another network, or the data has changed since.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path.parent.parent}: nothing to resume (no {path.parent.name}/{path.name}); train without --resume.")
+        raise CheckpointError(
+            f"{path.parent.parent}: nothing to resume (no {path.parent.name}/{path.name}); train without --resume."
+        )
     try:
         with safe_open(path, "pt") as file:
             facts = json.loads((file.metadata() or {}).get("state", "{}"))
@@ -91,7 +94,9 @@ def load_state(path: Path, *, net: nn.Module, average: nn.Module, optimizer: tor
     if facts.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a state of this version (found {facts.get('format')!r}, expected {FORMAT!r}).")
     if facts["data_hash"] != data_hash:
-        raise CheckpointError(f"{path}: the data has changed since the run was interrupted, so it cannot go on as if it had not stopped; start a new run.")
+        raise CheckpointError(
+            f"{path}: the data has changed since the run was interrupted, so it cannot go on to the same bits; start a new run."
+        )
     try:
         net.load_state_dict(_part(tensors, "net."))
         average.load_state_dict(_part(tensors, "average."))
@@ -108,7 +113,9 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def _restore_optimizer(optimizer: torch.optim.Optimizer, net: nn.Module, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+def _restore_optimizer(
+    optimizer: torch.optim.Optimizer, net: nn.Module, tensors: dict[str, Tensor], facts: dict[str, Any]
+) -> None:
     parameters = dict(net.named_parameters())
     for group, saved in zip(optimizer.param_groups, facts["groups"], strict=True):
         group.update({k: v for k, v in saved.items() if k != "params"})
@@ -120,7 +127,9 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, net: nn.Module, tensors
         owner, _, key = name.rpartition(".")
         parameter = parameters[owner]
         # Same strides as the parameter: the fused kernels round differently on another memory layout.
-        like = torch.empty_like(parameter) if tensor.shape == parameter.shape else torch.empty_like(tensor, device=parameter.device)
+        like = (
+            torch.empty_like(parameter) if tensor.shape == parameter.shape else torch.empty_like(tensor, device=parameter.device)
+        )
         optimizer.state[parameter][key] = like.copy_(tensor)
     for name, values in facts["scalars"].items():
         optimizer.state[parameters[name]].update(values)

@@ -27,7 +27,7 @@ def prepared() -> PreparedPairs:
 
 
 def test_each_epoch_holds_each_image_once_in_a_new_order():
-    places = list(chain(*StepBatches(6, seed=3, steps=range(0, 6), batch=4)))  # 24 places: four epochs of 6
+    places = list(chain(*StepBatches(6, seed=3, steps=range(6), batch=4)))  # 24 places: four epochs of 6
     assert [p.number for p in places] == list(range(24))
     epochs = [[p.image for p in places[i : i + 6]] for i in range(0, 24, 6)]
     assert all(sorted(e) == list(range(6)) for e in epochs)

@@ -17,10 +17,10 @@ from maskwright.training import train
 
 SCRIPT = """
 import sys, torch
-from maskwright.training import run
+from maskwright.training import train, watch
 torch.set_num_threads(1)
-run.STATE_EVERY_S = 0.0  # a state after every step
-run.train(sys.argv[1], out=sys.argv[2], recipe=sys.argv[3], workers=2, show_progress=False)
+watch.STATE_EVERY_S = 0.0  # a state after every step
+train(sys.argv[1], out=sys.argv[2], recipe=sys.argv[3], workers=2, show_progress=False)
 """
 
 

@@ -106,7 +106,9 @@ def test_from_run_takes_weights_over_and_the_rows_of_the_classes_that_stay(squar
 def test_not_finite_loss_stops_with_a_sentence_and_keeps_the_best(squares, quick, tmp_path, monkeypatch):
     values = iter([*[1.0] * 10, float("nan")])
     monkeypatch.setattr(losses.Combined, "forward", lambda self, logits, target: logits.mean() * 0 + next(values))
-    with pytest.raises(InputError, match=r"loss became nan at step 10 .*The best model so far is kept\. Try --set learning_rate=0\.0025"):
+    with pytest.raises(
+        InputError, match=r"loss became nan at step 10 .*The best model so far is kept\. Try --set learning_rate=0\.0025"
+    ):
         quiet(squares, tmp_path / "run", quick)
     assert Predictor.load(tmp_path / "run", "cpu").manifest.scores["step"] == 8
 
@@ -115,7 +117,7 @@ def test_interrupt_saves_says_how_to_go_on_and_resumes_to_the_same_bits(squares,
     whole = quiet(squares, tmp_path / "whole", quick)
     calls = iter(range(1000))
     with monkeypatch.context() as patched:
-        patched.setattr(run, "_stop_signals", lambda: __import__("contextlib").nullcontext(lambda: next(calls) == 12))
+        patched.setattr(run, "stop_signals", lambda: __import__("contextlib").nullcontext(lambda: next(calls) == 12))
         with pytest.raises(Interrupted, match=r"interrupted at step 13 of 24; everything is saved.*--out .*part --resume"):
             quiet(squares, tmp_path / "part", quick)
     part = train(squares, out=tmp_path / "part", resume=True, workers=2, show_progress=False)

@@ -1,0 +1,104 @@
+"""Where a run writes and what it trains on: the run folder, the options it was started with, the data with their splits."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from maskwright.classes import ClassMap
+from maskwright.data.check import check
+from maskwright.data.dataset import Dataset, open_dataset
+from maskwright.data.split import carve, ensure_splits
+from maskwright.errors import CheckpointError, InputError
+from maskwright.io.write import fresh_folder
+from maskwright.progress import progress
+from maskwright.training.processes import Processes
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the data was opened and where the weights came from: kept in the run folder, so that --resume needs no option again."""
+
+    data: str | None
+    classes: str | None = None
+    images: str | None = None
+    masks: str | None = None
+    group: str | None = None
+    snap: bool = False
+    skip_bad: bool = False
+    holdout: float | None = None
+    seed: int = 0
+    weight_licence: str | None = None
+
+
+def run_folder(data: Any, out: str | Path | None, resume: bool, world: Processes) -> Path:
+    """The folder to write to: made by the first process, told to the others."""
+    if resume:
+        return _to_resume(data, out)
+    text = ""
+    if world.first:
+        if out is not None and Path(out).is_dir() and any(Path(out).iterdir()):
+            raise InputError(f"{out}: the run folder is not empty; choose another --out, or go on with that run by --resume.")
+        text = str(fresh_folder(Path(out) if out is not None else Path("runs") / _name(data)))
+    return Path(world.share_text(text))
+
+
+def _to_resume(data: Any, out: str | Path | None) -> Path:
+    if out is not None:
+        folder = Path(out)
+    else:
+        runs = [p.parent.parent for p in Path("runs").glob(f"{_name(data)}*/state/last.safetensors")]
+        if not runs:
+            raise CheckpointError(f"runs/{_name(data)}: no interrupted run to go on with; name its folder with --out.")
+        folder = max(runs, key=lambda p: (p / "state" / "last.safetensors").stat().st_mtime)
+    if not (folder / "state" / "last.safetensors").is_file() or not (folder / "recipe.yaml").is_file():
+        raise CheckpointError(
+            f"{folder}: nothing to resume there (expected recipe.yaml and state/last.safetensors); train without --resume."
+        )
+    return folder
+
+
+def _name(data: Any) -> str:
+    if isinstance(data, (str, Path)):
+        return Path(data).resolve().name
+    return data.name if isinstance(data, Dataset) else "arrays"
+
+
+def saved_options(folder: Path, given: Options) -> Options:
+    """The options that the run was started with; the data may have moved, so the given path counts."""
+    try:
+        saved = json.loads((folder / "state" / "options.json").read_text(encoding="utf-8"))
+        return replace(Options(**saved), data=given.data)
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{folder}/state/options.json: cannot be read ({error}); start a new run.") from error
+
+
+def open_data(data: Any, options: Options, classes: Any, *, checked: bool, show: bool) -> tuple[Dataset, str]:
+    """The data set with its splits, without pairs that cannot be trained on, and the split to validate on."""
+    dataset = open_dataset(
+        data,
+        classes=classes if isinstance(classes, ClassMap) else options.classes,
+        images=options.images,
+        masks=options.masks,
+        group=options.group,
+        snap=options.snap,
+    )
+    if options.skip_bad or not checked:
+        with progress("checking", show=show) as report_step:
+            report = check(dataset, progress=report_step)
+        if options.skip_bad:
+            dataset = dataset.without(report.bad_names)
+        elif not report.ok:
+            errors = [f.message for f in report.findings if f.severity == "error"]
+            more = (
+                f" ({len(errors) - 1} more errors: `maskwright check` lists them, --skip-bad leaves those files out.)"
+                if errors[1:]
+                else ""
+            )
+            raise InputError(errors[0] + more)
+    dataset = ensure_splits(dataset, seed=options.seed, test=0.0 if options.holdout else 0.15)
+    if options.holdout is not None:
+        return carve(dataset, options.holdout, options.seed), "inner"
+    return dataset, "val"
