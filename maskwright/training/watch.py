@@ -25,6 +25,7 @@ from maskwright.training.state import Progress, save_state
 from maskwright.training.validate import selection_score, validate
 
 STATE_EVERY_S = 60.0
+LOG_ROWS = 200  # of a whole run, besides those of validations and saves
 
 
 @dataclass
@@ -69,6 +70,8 @@ class Watch:
         due = p.step % recipe.validate_every == 0 or p.step == recipe.steps
         if due:
             self._validate()
+        elif p.step % max(1, recipe.steps // LOG_ROWS) == 0:
+            self._write_row()
         stop = self.world.any(self.stopped())
         now = time.monotonic()
         if self.world.first and (due or stop or now - self.saved_at > STATE_EVERY_S):
