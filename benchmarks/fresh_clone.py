@@ -48,7 +48,10 @@ def main() -> None:
         [
             {"what": "make demo, installation included", "value": f"{(install + demo) / 60:.1f} min"},
             {"what": "of which installation", "value": f"{install / 60:.1f} min"},
-            {"what": "demo: mean image Dice on held-out scenes", "value": f"{dice['value']:.4f} [{dice['low']:.4f}, {dice['high']:.4f}]"},
+            {
+                "what": "demo: mean image Dice on held-out scenes",
+                "value": f"{dice['value']:.4f} [{dice['low']:.4f}, {dice['high']:.4f}]",
+            },
             {"what": "demo: scenes scored", "value": str(found["images"])},
             {"what": "make test after installation", "value": f"{tests / 60:.1f} min, {', '.join(counts[-3:])}"},
             {"what": "coverage of the package", "value": f"{coverage[-1]} %" if coverage else "not told"},

@@ -16,6 +16,7 @@ from record import record
 import maskwright
 from maskwright.evaluation import Evaluation
 
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("data", type=Path)

@@ -113,7 +113,7 @@ class Preprocess:
         if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
             raise InputError(
                 f"{image.path or image.name}: {np.count_nonzero(~np.isfinite(pixels))} values are not finite (nan or infinite); "
-                "replace them by a number, such as the value that means \"no data\"."
+                'replace them by a number, such as the value that means "no data".'
             )
         if self.scaling == "range":
             low, high = image.value_range

@@ -16,7 +16,9 @@ def test_plain_progress_comes_now_and_then(capsys):
     assert capsys.readouterr().err == "scoring: 4 of 12, 40 s left\nscoring: 8 of 12, 20 s left\n"
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(45.2, "45 s"), (200, "3 min 20 s"), (7500, "2 h 5 min"), (0, "0 s"), (59.6, "1 min 0 s")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(45.2, "45 s"), (200, "3 min 20 s"), (7500, "2 h 5 min"), (0, "0 s"), (59.6, "1 min 0 s")]
+)
 def test_duration(seconds, text):
     assert duration(seconds) == text
 

@@ -64,7 +64,10 @@ def test_the_class_map_in_the_readme_is_valid(tmp_path):
     assert classes.ignore_values == (128,)
 
 
-LAYOUT_ROWS = [re.findall(r"`([^`]+)`", row) for row in re.findall(r"^\| [\w', -]+ \| (`[^|]*/[^|]*|`1[^|]*) \|$", README, flags=re.MULTILINE)]
+LAYOUT_ROWS = [
+    re.findall(r"`([^`]+)`", row)
+    for row in re.findall(r"^\| [\w', -]+ \| (`[^|]*/[^|]*|`1[^|]*) \|$", README, flags=re.MULTILINE)
+]
 
 
 @pytest.mark.parametrize("paths", LAYOUT_ROWS, ids=" ".join)

@@ -10,7 +10,9 @@ from maskwright.recipe import Recipe, read_settings
 
 
 def test_yaml_holds_every_setting_with_its_reason_and_reads_back_equal(tmp_path):
-    recipe = Recipe(patch_hw=(96, 128), mean=(0.25,), reasons={"batch": "fits\nthe memory"}).with_settings({"learning_rate": "3e-4"}, "given")
+    recipe = Recipe(patch_hw=(96, 128), mean=(0.25,), reasons={"batch": "fits\nthe memory"}).with_settings(
+        {"learning_rate": "3e-4"}, "given"
+    )
     text = recipe.to_yaml()
     assert "batch: 8  # fits the memory" in text
     assert "learning_rate: 0.0003  # given" in text

@@ -42,7 +42,9 @@ def test_percentile_scaling_ignores_single_hot_pixels():
     assert float(x.amax()) == 1.0
 
 
-@pytest.mark.parametrize(("hw", "work_hw"), [((512, 256), (256, 128)), ((1, 900), (1, 256)), ((256, 256), (256, 256)), ((90, 60), (256, 171))])
+@pytest.mark.parametrize(
+    ("hw", "work_hw"), [((512, 256), (256, 128)), ((1, 900), (1, 256)), ((256, 256), (256, 256)), ((90, 60), (256, 171))]
+)
 def test_longer_side_becomes_max_side_and_restore_gives_the_size_back(hw, work_hw):
     image = Image.from_array(np.zeros(hw, np.uint8))
     x, frame = Preprocess(1, max_side_px=256)(image)
@@ -99,7 +101,9 @@ def test_no_augmentation_is_the_image_itself():
 
 
 def test_outside_of_the_image_is_ignored_in_the_target_and_repeats_the_border_in_the_image():
-    x, y = augmenter((8, 8), STILL)(tv_tensors.Image(torch.full((1, 4, 4), 3.0)), tv_tensors.Mask(torch.ones(4, 4, dtype=torch.uint8)))
+    x, y = augmenter((8, 8), STILL)(
+        tv_tensors.Image(torch.full((1, 4, 4), 3.0)), tv_tensors.Mask(torch.ones(4, 4, dtype=torch.uint8))
+    )
     expected = torch.full((8, 8), 255, dtype=torch.uint8)
     expected[2:6, 2:6] = 1  # 4 px in the middle of 8
     assert torch.equal(y.as_subclass(torch.Tensor), expected)
@@ -137,7 +141,9 @@ def test_foreground_centres_find_a_rare_object():
 
 def test_appearance_changes_the_image_only_and_the_seed_decides():
     image, target = torch.randn(1, 64, 64), torch.randint(0, 2, (64, 64), dtype=torch.uint8)
-    augment = augmenter((64, 64), Augmentation(**{**STILL.__dict__, "contrast": 0.5, "gamma": 0.5, "noise": 0.2, "blur": 2, "hide": 1}))
+    augment = augmenter(
+        (64, 64), Augmentation(**{**STILL.__dict__, "contrast": 0.5, "gamma": 0.5, "noise": 0.2, "blur": 2, "hide": 1})
+    )
     results = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)

@@ -32,9 +32,7 @@ def check(
     from maskwright.data.check import check as check_data
 
     with folder_for(out, Path("checks") / data.resolve().name) as folder, progress("checking") as step:
-        report = check_data(
-            data, classes=classes, images=images, masks=masks, group=group, snap=snap, out=folder, progress=step
-        )
+        report = check_data(data, classes=classes, images=images, masks=masks, group=group, snap=snap, out=folder, progress=step)
     if as_json:
         print_json(report.to_json())
     else:

@@ -228,7 +228,7 @@ def _nearest(mask: StoredMask, classes: ClassMap, odd: NDArray[np.bool]) -> NDAr
         keys, ids = _number_keys(classes)
         return ids[np.searchsorted((keys[1:] + keys[:-1]) / 2, mask.tally.values[odd])]
     keys, ids = _colour_keys(classes)
-    points = _channels(_colours_of(mask)[odd])       # (D, 3)
+    points = _channels(_colours_of(mask)[odd])  # (D, 3)
     best = np.full(len(points), np.iinfo(np.int64).max)
     nearest = np.zeros(len(points), np.int64)
     for key, class_id in zip(_channels(keys), ids, strict=True):

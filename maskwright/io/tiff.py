@@ -41,17 +41,18 @@ def decode_tiff(path: Path) -> Decoded:
             page = series.keyframe
             _check(path, series, page, tiff.filehandle.size)
             pixels = _channels_last(path, series.asarray(), series.axes)
+            # While the file is open: long tags, such as the palette, are read when they are asked for.
+            pixels, palette = _plain_colours(path, pixels, page)
+            tag = page.tags.get("Orientation")
+            holds_ids = page.description == ": ".join(ID_MARK)
     except FormatError:
         raise
     except BROKEN as error:
         raise FormatError(f"{path}: the TIFF file is cut short or damaged ({error}). Copy or download it again.") from error
-    pixels, palette = _plain_colours(path, pixels, page)
-    tag = page.tags.get("Orientation")
     orientation = int(tag.value) if tag is not None and tag.value in range(1, 9) else 1
     bits = page.bitspersample
     top = (1 << bits) - 1 if pixels.dtype.kind in "bu" and bits < 8 * pixels.dtype.itemsize and palette is None else None
     pixels = pixels.astype(np.uint8) if pixels.dtype == bool else pixels
-    holds_ids = page.description == ": ".join(ID_MARK)
     lossy = int(page.compression) in LOSSY_COMPRESSIONS
     return Decoded(np.ascontiguousarray(upright(pixels, orientation)), palette, top, lossy, orientation, "tiff", holds_ids)
 
@@ -82,6 +83,8 @@ def _channels_last(path: Path, pixels: NDArray[Any], axes: str) -> NDArray[Any]:
     Shapes:
         pixels: one axis a letter of axes: Y, X, S (samples) or C (channels), Q (not named)
     """
+    if pixels.ndim != len(axes) or not pixels.size:
+        raise FormatError(f"{path}: the TIFF file is damaged (pixels of the shape {pixels.shape}). Copy or download it again.")
     for letter in set(axes) - {"Y", "X"}:
         if pixels.shape[axes.index(letter)] == 1:
             pixels = pixels.squeeze(axes.index(letter))

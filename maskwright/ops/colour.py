@@ -52,7 +52,7 @@ def spread(table: NDArray[np.uint8], labels: NDArray[Any]) -> NDArray[np.uint8]:
         return np.array(picture.convert("RGB"))
     quads = np.zeros((len(table), 4), np.uint8)
     quads[:, :3] = table
-    packed = quads.view(np.uint32)[:, 0].take(labels)             # (H, W)
+    packed = quads.view(np.uint32)[:, 0].take(labels)  # (H, W)
     return np.ascontiguousarray(packed.view(np.uint8).reshape(*labels.shape, 4)[..., :3])
 
 

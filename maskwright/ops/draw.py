@@ -45,7 +45,7 @@ def overlay(
     if classes.background is not None:
         strength[classes.background] = 0
     strength[classes.ignore_id] = 0
-    weight = strength.take(labels)                                   # (H, W), 255: class colour alone
+    weight = strength.take(labels)  # (H, W), 255: class colour alone
     if contour:
         solid = np.where(strength > 0, np.uint8(255), np.uint8(0)).take(labels)
         weight = np.where(inner_edges(labels, line_px(labels.shape)), solid, weight)

@@ -14,7 +14,11 @@ TRACKERS = ("tensorboard", "mlflow")
 
 
 class Tracker(Protocol):
+    """Somebody else's viewer of curves."""
+
     def write(self, row: Mapping[str, Any]) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class RunLog:
@@ -34,6 +38,10 @@ class RunLog:
             file.write(json.dumps(row) + "\n")
         if self.tracker:
             self.tracker.write(row)
+
+    def close(self) -> None:
+        if self.tracker:
+            self.tracker.close()
 
     def bytes(self) -> int:
         """Length of the log with all rows on disk: what a state remembers."""
@@ -80,6 +88,9 @@ class _TensorBoard:
             self.writer.add_scalar(key, value, row["step"])
         self.writer.flush()
 
+    def close(self) -> None:
+        self.writer.close()
+
 
 class _MLflow:
     def __init__(self, folder: Path) -> None:
@@ -92,3 +103,6 @@ class _MLflow:
 
     def write(self, row: Mapping[str, Any]) -> None:
         self.mlflow.log_metrics(_numbers(row), step=row["step"])
+
+    def close(self) -> None:
+        self.mlflow.end_run()

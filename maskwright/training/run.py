@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -175,29 +176,48 @@ class _Sitting:
         )
         manifest = self._manifest(recipe, data_hash)
         at = self._load(learner, data_hash) if resume else Progress()
+        self._fit(recipe, learner, manifest, at, prepared, val_pairs, track)
+        return self._finish(recipe, at, val_pairs)
+
+    def _fit(
+        self,
+        recipe: Recipe,
+        learner: Learner,
+        manifest: Manifest,
+        at: Progress,
+        prepared: PreparedPairs,
+        val_pairs: Sequence[Pair],
+        track: str | None,
+    ) -> None:
+        """The steps of this sitting, watched."""
         log = RunLog(self.folder, keep_bytes=at.log_bytes, track=track) if self.world.first else None
-        with Reporter(recipe.steps, at.step, show=self.show) as reporter, stop_signals() as stopped:
+        with (
+            closing(log) if log else nullcontext(),
+            Reporter(recipe.steps, at.step, show=self.show) as reporter,
+            stop_signals() as stopped,
+        ):
             reporter.say(
-                f"{self.folder}: {recipe.model}, {len(train_pairs)} images to fit, {len(val_pairs)} to validate ({self.split}), "
+                f"{self.folder}: {recipe.model}, {len(prepared)} images to fit, {len(val_pairs)} to validate ({self.split}), "
                 f"{recipe.steps} steps of {recipe.batch}, {recipe.precision}{', channels_last' if recipe.channels_last else ''}"
             )
             watch = Watch(
-                self.folder,
-                self.dataset,
-                self.split,
-                self.device,
-                self.world,
-                learner,
-                recipe,
-                manifest,
-                val_pairs,
-                log,
-                reporter,
-                at,
-                data_hash,
-                stopped,
-                time.monotonic(),
+                folder=self.folder,
+                dataset=self.dataset,
+                split=self.split,
+                device=self.device,
+                world=self.world,
+                learner=learner,
+                recipe=recipe,
+                manifest=manifest,
+                val_pairs=val_pairs,
+                log=log,
+                reporter=reporter,
+                progress=at,
+                stopped=stopped,
+                clock=time.monotonic(),
             )
+            if watch.over():
+                return
             batches = training_batches(
                 prepared,
                 augmenter(recipe.patch_hw, recipe.augmentation()),
@@ -209,14 +229,17 @@ class _Sitting:
                 rank=self.world.rank,
                 processes=self.world.count,
             )
-            net: nn.Module = learner.net
-            if self.world.count > 1:
-                net = DistributedDataParallel(
-                    _synchronised(net, self.device), device_ids=[self.device.index] if self.device.type == "cuda" else None
-                )
-            if not watch.over():
-                fit(net, learner.loss, learner.optimizer, learner.average, batches, recipe, at, watch.after_step)
-        return self._finish(recipe, at, val_pairs)
+            net = self._shared(learner.net)
+            fit(net, learner.loss, learner.optimizer, learner.average, batches, recipe, at, watch.after_step)
+
+    def _shared(self, net: nn.Module) -> nn.Module:
+        """The network as several processes train it: gradients averaged, batch norm over all of them where torch can."""
+        if self.world.count == 1:
+            return net
+        if self.device.type != "cuda":  # torch synchronises batch norm on GPUs only
+            return DistributedDataParallel(net)
+        synchronised: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]
+        return DistributedDataParallel(synchronised, device_ids=[self.device.index])
 
     def _measured(
         self,
@@ -313,11 +336,3 @@ def _planned(
 
 def _preprocess(recipe: Recipe) -> Preprocess:
     return Preprocess(recipe.channels, recipe.max_side_px, recipe.scaling, recipe.mean, recipe.std)
-
-
-def _synchronised(net: nn.Module, device: torch.device) -> nn.Module:
-    # torch synchronises batch norm on GPUs only; on CPUs each process normalises by its own share of the batch.
-    if device.type != "cuda":
-        return net
-    synchronised: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]
-    return synchronised

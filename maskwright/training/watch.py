@@ -51,7 +51,6 @@ class Watch:
     log: RunLog | None
     reporter: Reporter
     progress: Progress
-    data_hash: str
     stopped: Callable[[], bool]
     clock: float
     saved_at: float = field(default_factory=time.monotonic)
@@ -128,7 +127,7 @@ class Watch:
             average=self.learner.average.net,
             optimizer=self.learner.optimizer,
             progress=p,
-            data_hash=self.data_hash,
+            data_hash=self.manifest.data_hash or "",
         )
 
 

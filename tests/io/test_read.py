@@ -141,8 +141,9 @@ def test_exif_orientation(tmp_path, orientation, expected):
     assert image.orientation == (orientation if orientation < 9 else 1)
 
 
-def test_damaged_exif_is_shown_as_stored(tmp_path):
-    PIL.Image.fromarray(RGB).save(tmp_path / "a.png", exif=b"Exif\0\0II*\0\xff\xff\xff")
+@pytest.mark.parametrize("exif", [b"Exif\0\0II*\0\xff\xff\xff", b"Exif\0\0II*\0", b"Exif\0\0no TIFF header"])
+def test_damaged_exif_is_shown_as_stored(tmp_path, exif):
+    PIL.Image.fromarray(RGB).save(tmp_path / "a.png", exif=exif)
     assert read_image(tmp_path / "a.png").orientation == 1
 
 

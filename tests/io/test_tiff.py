@@ -9,8 +9,9 @@ import PIL.Image
 import pytest
 import tifffile
 
+from maskwright.classes import ClassMap
 from maskwright.errors import FormatError
-from maskwright.io import read_image, read_mask
+from maskwright.io import read_image, read_mask, write_mask
 
 RNG = np.random.default_rng(1)
 
@@ -49,7 +50,6 @@ def test_every_depth(tmp_path, dtype, compression):
         (4, {"photometric": "minisblack", "planarconfig": "contig", "extrasamples": ["unspecified"] * 3}, 4),
         (5, {"photometric": "minisblack", "planarconfig": "contig"}, 5),
         (5, {"photometric": "minisblack", "planarconfig": "separate"}, 5),
-        (5, {"photometric": "minisblack", "metadata": None}, 5),
         (3, {"photometric": "rgb", "tile": (16, 16), "compression": "lzw"}, 3),
     ],
 )
@@ -74,11 +74,39 @@ def test_volume_is_refused(tmp_path):
         read_image(tmp_path / "a.tif")
 
 
+def test_colour_map_is_read_while_the_file_is_open(tmp_path, recwarn):
+    write_mask(tmp_path / "a.tif", np.ones((4, 5), np.uint8), ClassMap((0, 1), ("a", "b")), "tiff")
+    read_mask(tmp_path / "a.tif")
+    assert [str(w.message) for w in recwarn] == []
+
+
+def test_no_pixel(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, bands(3), photometric="rgb")
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages[0].tags["ImageWidth"].overwrite(0)
+    with pytest.raises(FormatError, match=r"a\.tif: the TIFF file is .*damaged \(.*Copy or download it again"):
+        read_mask(path)
+
+
 def test_several_images_are_refused(tmp_path):
     with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
         writer.write(np.zeros((8, 9), np.uint8), metadata=None)
         writer.write(np.zeros((4, 5), np.uint16), metadata=None)
     with pytest.raises(FormatError, match=r"holds 2 images \(8x9, 4x5\); expected one"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_unnamed_axis_that_is_last_and_short(tmp_path):
+    # Pages along rows (axes QYX, 20 x 24 x 5): the last axis is the short one, so it holds the bands.
+    pixels = bands(5)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack", metadata={"axes": "QYX"})
+    assert np.array_equal(read_image(tmp_path / "a.tif").pixels, pixels)
+
+
+def test_axes_that_mean_something_else(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", bands(5), photometric="minisblack", metadata={"axes": "TYX"})
+    with pytest.raises(FormatError, match=r"a stack of the shape \(20, 24, 5\) \(axes TYX\)"):
         read_image(tmp_path / "a.tif")
 
 
@@ -135,7 +163,7 @@ def test_cmyk_becomes_rgb(tmp_path):
 
 def test_unknown_colour_space(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", bands(3), photometric="cielab")
-    with pytest.raises(FormatError, match="has the colour space.*; expected grey, RGB, palette or plain bands"):
+    with pytest.raises(FormatError, match=r"has the colour space.*; expected grey, RGB, palette or plain bands"):
         read_image(tmp_path / "a.tif")
 
 
@@ -186,7 +214,9 @@ def test_damaged_files_are_explained_or_read(tmp_path):
     ],
 )
 def test_decompression_bomb(tmp_path, monkeypatch, limit, shape, message):
-    tifffile.imwrite(tmp_path / "a.tif", np.zeros(shape, np.uint8), photometric="minisblack", planarconfig="contig" if len(shape) > 2 else None)
+    tifffile.imwrite(
+        tmp_path / "a.tif", np.zeros(shape, np.uint8), photometric="minisblack", planarconfig="contig" if len(shape) > 2 else None
+    )
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", limit)
     with pytest.raises(FormatError, match=message):
         read_image(tmp_path / "a.tif")

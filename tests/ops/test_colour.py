@@ -36,12 +36,17 @@ def test_part_of_a_larger_label_map():
     assert colour_labels(labels[:, ::2], CLASSES).reshape(-1, 3).tolist() == [[1, 2, 3]] * 16
 
 
-@pytest.mark.parametrize(("colour", "expected"), [(BLACK, 0), (WHITE, 1), ((255, 0, 0), 0.2126), ((0, 255, 0), 0.7152), ((10, 0, 0), 0.2126 * 10 / 255 / 12.92)])
+@pytest.mark.parametrize(
+    ("colour", "expected"),
+    [(BLACK, 0), (WHITE, 1), ((255, 0, 0), 0.2126), ((0, 255, 0), 0.7152), ((10, 0, 0), 0.2126 * 10 / 255 / 12.92)],
+)
 def test_luminance(colour, expected):
     assert luminance(colour) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("ground", "text"), [(WHITE, BLACK), (BLACK, WHITE), ((255, 212, 40), BLACK), ((150, 22, 62), WHITE), ((0, 0, 255), WHITE)])
+@pytest.mark.parametrize(
+    ("ground", "text"), [(WHITE, BLACK), (BLACK, WHITE), ((255, 212, 40), BLACK), ((150, 22, 62), WHITE), ((0, 0, 255), WHITE)]
+)
 def test_text_stands_out(ground, text):
     assert text_colour(ground) == text
     # WCAG contrast of the chosen against the ground is at least 4.5 whichever ground, as max of both is.

@@ -102,7 +102,13 @@ def drawn_names(monkeypatch) -> list[str]:
 
 @pytest.mark.parametrize(
     ("present", "names"),
-    [((2, 0), ["background", "car"]), ((1, 255), ["road", "ignored"]), ((), []), ((9,), []), ((0, 1, 2), ["background", "road", "car"])],
+    [
+        ((2, 0), ["background", "car"]),
+        ((1, 255), ["road", "ignored"]),
+        ((), []),
+        ((9,), []),
+        ((0, 1, 2), ["background", "road", "car"]),
+    ],
 )
 def test_legend_names_what_is_present(monkeypatch, present, names):
     texts = drawn_names(monkeypatch)
@@ -115,8 +121,9 @@ def test_legend_names_what_is_present(monkeypatch, present, names):
 
 
 def test_legend_takes_rows_where_the_width_is_small():
-    narrow, wide = draw.legend(CLASSES, (0, 1, 2), 140), draw.legend(CLASSES, (0, 1, 2), 900)
-    assert narrow.shape[0] > 2 * wide.shape[0]
+    # Text of 13 px for both: lines of round(13 * 1.75) = 23 px below a margin of round(13 * 0.9) = 12 px.
+    assert draw.legend(CLASSES, (0, 1, 2), 140).shape[0] == 12 + 3 * 23
+    assert draw.legend(CLASSES, (0, 1, 2), 500).shape[0] == 12 + 23
 
 
 def test_legend_below_a_picture(monkeypatch):
@@ -154,7 +161,7 @@ def test_contact_sheet_size(count, columns, grid):
 
 @pytest.mark.parametrize(
     ("hw", "expected"),
-    [((10, 20), (40, 80)), ((100, 40), (100, 40)), ((400, 200), (100, 50)), ((1000, 1), (100, 1))],  # cell of 100 px
+    [((10, 20), (50, 100)), ((100, 40), (100, 40)), ((400, 200), (100, 50)), ((1000, 1), (100, 1))],  # cell of 100 px
 )
 def test_fit(hw, expected):
     picture = np.full((*hw, 3), 9, np.uint8)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from maskwright import losses
 from maskwright.checkpoint import read_manifest
 from maskwright.classes import ClassMap
 from maskwright.data.dataset import Dataset
-from maskwright.errors import CheckpointError, InputError, Interrupted
+from maskwright.errors import CheckpointError, InputError, Interrupted, MissingExtraError
 from maskwright.inference.predictor import Predictor
 from maskwright.training import run, train
 from maskwright.training.log import read_log
@@ -170,6 +172,25 @@ def test_tensorboard_gets_the_log(squares, quick, tmp_path):
     assert list((folder / "tensorboard").glob("events*"))
     with pytest.raises(InputError, match="known trackers are tensorboard, mlflow"):
         quiet(squares, tmp_path / "other", quick, track="wandb")
+
+
+def test_mlflow_gets_the_log_and_its_run_is_closed(squares, quick, tmp_path, monkeypatch):
+    calls = []
+    fake = SimpleNamespace(
+        start_run=lambda run_name: calls.append(run_name),
+        log_metrics=lambda numbers, step: calls.append((step, sorted(numbers))),
+        end_run=lambda: calls.append("end"),
+    )
+    monkeypatch.setitem(sys.modules, "mlflow", fake)
+    quiet(squares, tmp_path / "run", quick | {"steps": 1}, track="mlflow")
+    assert calls == [
+        "run",
+        (1, ["epoch", "loss", "lr", "seconds", "val/mean_dice", "val/mean_image_dice", "val/mean_iou"]),
+        "end",
+    ]
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(MissingExtraError, match=r"--track mlflow needs the package 'mlflow': pip install 'maskwright\[track\]'"):
+        quiet(squares, tmp_path / "other", quick, track="mlflow")
 
 
 def test_log_lines_cut_short_are_left_out(tmp_path):
