@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -30,7 +30,7 @@ class Recipe(BaseModel):
     # what it sees
     channels: int = Field(default=3, ge=1)
     max_side_px: int | None = Field(default=None, ge=1)
-    patch_hw: tuple[int, int] = (256, 256)
+    patch_hw: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = (256, 256)
     scaling: Literal["range", "percentile", "zscore"] = "range"
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
@@ -48,7 +48,7 @@ class Recipe(BaseModel):
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
     validate_every: int = Field(default=100, ge=1)
     patience: int = Field(default=0, ge=0, description="validations without a better score before stopping; 0 never stops early")
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     # how it is computed
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     channels_last: bool | None = None
@@ -60,7 +60,7 @@ class Recipe(BaseModel):
         known = Augmentation.__dataclass_fields__
         unknown = [k for k in self.augment if k not in known]
         if unknown:
-            raise InputError(f"augment.{unknown[0]} is not a setting; {_did_you_mean(unknown[0], list(known))}.")
+            raise InputError(f"augment.{unknown[0]} is not a setting; {_did_you_mean(unknown[0], list(known))}")
         return Augmentation(**self.augment)
 
     def with_settings(self, settings: Mapping[str, Any], reason: str) -> Recipe:
@@ -73,7 +73,7 @@ class Recipe(BaseModel):
         for key, given in settings.items():
             head, _, rest = key.partition(".")
             if head not in changed or (rest and not isinstance(changed[head], dict)):
-                raise InputError(f"recipe: no setting named {key!r}; {_did_you_mean(head, list(changed))}.")
+                raise InputError(f"recipe: no setting named {key!r}; {_did_you_mean(head, list(changed))}")
             value = _parsed(key, given)
             changed[head] = {**changed[head], rest: value} if rest else value
             reasons[head] = f"{reasons[head]}; {rest}: {reason}" if rest and head in reasons else reason
@@ -101,7 +101,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise InputError(f"{path}: no such recipe; leave --recipe out to have one planned from the data.") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: not a readable YAML recipe ({error}).") from error
+        raise InputError(f"{path}: not a readable YAML recipe ({_first_line(error)}).") from error
     if not isinstance(given, dict) or not all(isinstance(k, str) for k in given):
         raise InputError(f"{path}: a recipe is a list of `setting: value` lines; found {type(given).__name__}.")
     return given
@@ -114,7 +114,7 @@ def _checked(given: Mapping[str, Any], source: str) -> Recipe:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
-            raise InputError(f"{source}: no setting named {key!r}; {_did_you_mean(key, list(Recipe.model_fields))}.") from None
+            raise InputError(f"{source}: no setting named {key!r}; {_did_you_mean(key, list(Recipe.model_fields))}") from None
         raise InputError(f"{source}: {key} is {first['input']!r}; {first['msg'].lower()}.") from None
     recipe.augmentation()
     return recipe
@@ -126,7 +126,7 @@ def _parsed(key: str, given: Any) -> Any:
     try:
         value = yaml.safe_load(given)
     except yaml.YAMLError as error:
-        raise InputError(f"recipe: {key}={given!r} is not a YAML value ({error}).") from error
+        raise InputError(f"recipe: {key}={given!r} is not a YAML value ({_first_line(error)}).") from error
     if isinstance(value, str):  # YAML 1.1 reads 2e-3 as text because it lacks the dot
         try:
             return float(value)
@@ -135,6 +135,10 @@ def _parsed(key: str, given: Any) -> Any:
     return value
 
 
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
 def _did_you_mean(name: str, known: list[str]) -> str:
     near = get_close_matches(name, known) or [k for k in known if name in k]
-    return f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(sorted(k for k in known if k != 'reasons'))}"
+    return f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(sorted(k for k in known if k != 'reasons'))}."

@@ -112,7 +112,7 @@ def evaluate(
         check_free(json_file)  # before the work, not after it
     is_run = (predictions / "recipe.yaml").is_file()
     default = predictions / "evaluation" if is_run else Path("evaluations") / predictions.resolve().stem
-    with folder_for(out, default) as folder, progress("scoring") as step:
+    with folder_for(out, default, overwrite) as folder, progress("scoring") as step:
         found = score_predictions(
             predictions, data, split=split, missing_as_wrong=missing_as_wrong, classes=classes, images=images, masks=masks,
             group=group, snap=snap, device=device, exact=exact, tile=tile, flips=flips,
@@ -151,7 +151,7 @@ def predict(
     from maskwright.inference.predictor import Predictor
 
     predictor = Predictor.load(model, device, exact=exact, tile=tile, flips=flips)
-    with folder_for(out, Path("predictions") / sources[0].resolve().stem) as folder, progress("predicting") as step:
+    with folder_for(out, Path("predictions") / sources[0].resolve().stem, overwrite) as folder, progress("predicting") as step:
         report = predict_files(
             predictor, sources, folder, overlay=overlay, probabilities=probabilities, overwrite=overwrite,
             stored_orientation=stored_orientation, workers=workers, progress=step,

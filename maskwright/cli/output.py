@@ -37,12 +37,15 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 @contextmanager
-def folder_for(out: Path | None, default: Path) -> Iterator[Path]:
-    """The folder that was asked for, or a fresh one of the default name that vanishes again if nothing was written into it."""
+def folder_for(out: Path | None, default: Path, overwrite: bool = False) -> Iterator[Path]:
+    """The folder that was asked for, or a fresh one of the default name that vanishes again if nothing was written into it.
+
+    With overwrite the default name itself, whatever it holds.
+    """
     from maskwright.io.write import fresh_folder
 
-    if out is not None:
-        yield out
+    if out is not None or overwrite:
+        yield out or default
         return
     folder = fresh_folder(default)
     try:

@@ -159,7 +159,7 @@ def _told(same: Sequence[Finding]) -> str:
     if len(same) == 1:
         return f"{first.severity} {first.code}: {first.message}"
     kind = KINDS[first.code]
-    files = [f.file.name if f.file else f.name for f in same[:SHOWN_FILES]]
+    files = ["/".join(f.file.parts[-2:]) if f.file else f.name for f in same[:SHOWN_FILES]]
     values = [f"({f.value})" if f.value and f.value != Path(file).stem else "" for file, f in zip(files, same, strict=False)]
     shown = [" ".join(filter(None, two)) for two in zip(files, values, strict=True)]
     more = f" and {len(same) - SHOWN_FILES} more" if len(same) > SHOWN_FILES else ""

@@ -72,6 +72,7 @@ def open_data(data: Data, how: Opening, given: Given, predictor: Predictor | Non
     if classes is None and not _has_classes(data):
         # Found in the masks of a few images, classes could be fewer than the model knows, or be named otherwise.
         classes = predictor.classes
+        _check_ignored(data, how, predictor.classes)
     dataset = open_dataset(
         data,
         classes=classes,
@@ -85,15 +86,20 @@ def open_data(data: Data, how: Opening, given: Given, predictor: Predictor | Non
     if {"train", "val"} <= splits or not splits & {"train", "all"}:
         return (_with_inner(dataset, options) if same else dataset), ()
     if not same and predictor.manifest.data_hash != dataset.fingerprint():
-        return dataset, () if "train" in splits else ("No image of the data may be among those that the model was trained on.",)
+        return dataset, () if "train" in splits else ("Whether the model was trained on some of these images is not known: none of them may be, for an honest score.",)
     if not options:
         return dataset, ("The model was trained on this very data: images it was fitted to are among those scored.",)
     drawn = ensure_splits(dataset, seed=options["seed"], test=0.0 if options["holdout"] else 0.15)
     return _with_inner(drawn, options), (f"The split is the one that the run drew, seed {options['seed']}.",)
 
 
-def choose_split(dataset: Dataset, split: str | None) -> tuple[tuple[Pair, ...], str, tuple[str, ...]]:
+def choose_split(
+    dataset: Dataset, split: str | None, chosen_by: str | None = None
+) -> tuple[tuple[Pair, ...], str, tuple[str, ...]]:
     """The pairs to score, the name of their split, and notes: test if it is there, else val, else everything.
+
+    Args:
+        chosen_by: the split that chose the model's weights, where that is known
 
     Raises:
         InputError: there is no split of that name.
@@ -102,7 +108,7 @@ def choose_split(dataset: Dataset, split: str | None) -> tuple[tuple[Pair, ...],
     chosen = split or next((s for s in ("test", "val") if s in have), "all")
     pairs = dataset.split(chosen)
     notes = [f"Scored: {len(pairs)} images, {f'split {chosen}' if chosen != 'all' or split else 'all there are'}."]
-    if split is None and chosen == "val":
+    if split is None and chosen == "val" and chosen_by in (None, "val"):
         notes.append("There is no test split; by val a training may have chosen its weights, which flatters.")
     fitted = sum(p.split == "train" for p in pairs)
     if fitted:
@@ -147,6 +153,20 @@ def _with_inner(dataset: Dataset, options: Mapping[str, Any]) -> Dataset:
     """With the part of train that the run held out to choose by, where it did."""
     share = options.get("holdout")
     return carve(dataset, share, options["seed"]) if share and "inner" not in dataset.splits else dataset
+
+
+def _check_ignored(data: Data, how: Opening, model: ClassMap) -> None:
+    """Refuse masks that store as a class what the model's class map would silently leave out of the score (255, often)."""
+    try:
+        own = open_dataset(data, images=how.images, masks=how.masks, snap=how.snap).classes
+    except InputError:
+        return  # what the masks hold makes no class map of its own; the model's is tried
+    lost = [value for values in own.values for value in values if value in model.ignore_values]
+    if lost:
+        raise InputError(
+            f"{data}: the masks store {lost} for a class, which the model's class map leaves out as ignored; "
+            f"say with --classes what the files store for each class (RUN/classes.yaml is the form)."
+        )
 
 
 def _check_classes(data: ClassMap, model: ClassMap) -> None:

@@ -161,9 +161,7 @@ def check_free(path: str | Path) -> None:
         InputError: the file is there.
     """
     if file_at(path).exists():
-        raise InputError(
-            f"{file_at(path)}: is already there; give --overwrite to replace it, or choose another place with --out."
-        )
+        raise InputError(f"{file_at(path)}: is already there; give --overwrite to replace it, or choose another place.")
 
 
 def _interval_conventions(interval: Interval) -> Iterator[str]:

@@ -72,7 +72,7 @@ def evaluate(
     """
     predictor = predictor_of(predictions, device=device, exact=exact, tile=tile, flips=flips)
     dataset, seen = open_data(data, Opening(classes, images, masks, group, snap), predictions, predictor)
-    pairs, chosen, notes = choose_split(dataset, split)
+    pairs, chosen, notes = choose_split(dataset, split, ((predictor.manifest.scores or {}).get("split") if predictor else None))
     if out is not None and not overwrite:
         check_free(out)
     folder = None

@@ -76,10 +76,10 @@ def memory_format(recipe: Recipe) -> torch.memory_format:
 
 def not_finite(value: float, step: int, rate: float, recipe: Recipe) -> str:
     """The sentence for a loss that is nan or infinite."""
-    way_out = f"--set learning_rate={recipe.learning_rate / 4:g}"
+    way_out = f"--set learning_rate={min(recipe.learning_rate / 4, 2e-3):g}"
     if recipe.precision == "bf16":
         way_out += " or --set precision=fp32"
     return (
         f"the loss became {value} at step {step} (learning rate {rate:.2g}): the training went out of bounds, or an image "
-        f"holds values that are not finite. The best model so far is kept. Try {way_out}, and `maskwright check` on the data."
+        f"holds values that are not finite. What was saved before is kept. Try {way_out}, and `maskwright check` on the data."
     )

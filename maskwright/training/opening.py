@@ -11,6 +11,7 @@ from maskwright.classes import ClassMap
 from maskwright.data.check import check
 from maskwright.data.dataset import Dataset, open_dataset
 from maskwright.data.split import carve, ensure_splits
+from maskwright.data.wording import counted
 from maskwright.errors import CheckpointError, InputError
 from maskwright.io.write import fresh_folder
 from maskwright.progress import progress
@@ -33,19 +34,24 @@ class Options:
     weight_licence: str | None = None
 
 
-def run_folder(data: Any, out: str | Path | None, resume: bool, world: Processes) -> Path:
+def check_free(out: str | Path | None) -> None:
+    """Refuse a run folder that holds something, before any work.
+
+    Raises:
+        InputError: the folder is not empty.
+    """
+    if out is not None and Path(out).is_dir() and any(Path(out).iterdir()):
+        raise InputError(f"{out}: the run folder is not empty; choose another --out, or go on with that run by --resume.")
+
+
+def new_folder(data: Any, out: str | Path | None, world: Processes) -> Path:
     """The folder to write to: made by the first process, told to the others."""
-    if resume:
-        return _to_resume(data, out)
-    text = ""
-    if world.first:
-        if out is not None and Path(out).is_dir() and any(Path(out).iterdir()):
-            raise InputError(f"{out}: the run folder is not empty; choose another --out, or go on with that run by --resume.")
-        text = str(fresh_folder(Path(out) if out is not None else Path("runs") / _name(data)))
-    return Path(world.share_text(text))
+    made = str(fresh_folder(Path(out) if out is not None else Path("runs") / _name(data))) if world.first else ""
+    return Path(world.share_text(made))
 
 
-def _to_resume(data: Any, out: str | Path | None) -> Path:
+def folder_to_resume(data: Any, out: str | Path | None) -> Path:
+    """The run that --resume means: the one named, else the newest of this data."""
     if out is not None:
         folder = Path(out)
     else:
@@ -92,11 +98,8 @@ def open_data(data: Any, options: Options, classes: Any, *, checked: bool, show:
             dataset = dataset.without(report.bad_names)
         elif not report.ok:
             errors = [f.message for f in report.findings if f.severity == "error"]
-            more = (
-                f" ({len(errors) - 1} more errors: `maskwright check` lists them, --skip-bad leaves those files out.)"
-                if errors[1:]
-                else ""
-            )
+            rest = counted(len(errors) - 1, "more error")
+            more = f" ({rest}: `maskwright check` lists all, --skip-bad leaves those files out.)" if errors[1:] else ""
             raise InputError(errors[0] + more)
     dataset = ensure_splits(dataset, seed=options.seed, test=0.0 if options.holdout else 0.15)
     if options.holdout is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from maskwright.classes import IGNORE_ID
 from maskwright.data.dataset import Dataset, Pair
+from maskwright.errors import InputError
 from maskwright.io.image import Image
 from maskwright.recipe import Recipe
 from maskwright.transforms import Preprocess, resize_target
@@ -45,11 +47,18 @@ class Machine:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         if device.type == "cuda":
             return cls(device, cores, torch.cuda.mem_get_info(device)[0])
-        try:
-            free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        except (ValueError, OSError):
-            free = 4 << 30  # not told on this system: assume a small machine
-        return cls(device, cores, free)
+        return cls(device, cores, _free_bytes())
+
+
+def _free_bytes() -> int:
+    """Memory that programs can have: free, or held by the file cache that gives way; 4 GiB where the system does not tell."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        pass
+    return 4 << 30
 
 
 @dataclass(frozen=True)
@@ -81,17 +90,22 @@ class Fingerprint:
     survival: dict[int, float]
 
 
-def fingerprint(dataset: Dataset, pairs: Sequence[Pair]) -> Fingerprint:
-    """Look at up to LOOKED_AT training pairs, spread evenly over the list."""
+def fingerprint(dataset: Dataset, pairs: Sequence[Pair], channels: int | None = None) -> Fingerprint:
+    """Look at up to LOOKED_AT training pairs, spread evenly over the list; `channels` overrules what their images have."""
     chosen = [pairs[i] for i in np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), LOOKED_AT)).astype(int))]
     samples = [dataset.read(pair) for pair in chosen]
     images = [s.image for s in samples]
     targets = [dataset.classes.to_indices(s.labels).astype(np.uint8) for s in samples if s.labels is not None]
-    channels = int(np.bincount([i.channels for i in images]).argmax())
-    grey = channels == 3 and all(_is_grey(i) for i in images)
-    seen = 1 if grey else channels
+    stored = int(np.bincount([i.channels for i in images]).argmax())
+    grey = stored == 3 and all(_is_grey(i) for i in images)
+    seen = channels or (1 if grey else stored)
+    if seen != stored and {seen, stored} != {1, 3}:
+        raise InputError(
+            f"{dataset.name}: its images have {stored} channels, the settings that were given (--set, --recipe or --from) "
+            f"say {seen}; leave that setting out."
+        )
     scaling: Literal["range", "percentile", "zscore"] = "range" if images[0].pixels.dtype == np.uint8 else "percentile"
-    mean, std = _moments([i for i in images if i.channels == channels], seen, scaling)
+    mean, std = _moments([i for i in images if i.channels == stored], seen, scaling)
     share = np.sum([np.bincount(t.ravel(), minlength=256)[: len(dataset.classes)] for t in targets], axis=0)
     heights, widths = zip(*(i.hw for i in images), strict=True)
     longest = max(*heights, *widths)

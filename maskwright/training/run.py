@@ -6,9 +6,10 @@ averaged weights so far), log.jsonl, and state/ (the last step, for --resume).
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,18 +25,19 @@ from maskwright.checkpoint import Manifest, load_checkpoint, save_checkpoint
 from maskwright.classes import ClassMap
 from maskwright.data.dataset import Dataset, Pair
 from maskwright.data.loader import PreparedPairs, training_batches
+from maskwright.errors import InputError, Interrupted
 from maskwright.inference.backends import choose_device
 from maskwright.io.write import write_json, write_text
 from maskwright.progress import progress, say
 from maskwright.recipe import Recipe, read_settings
-from maskwright.training.log import RunLog
+from maskwright.training.log import TRACKERS, RunLog
 from maskwright.training.loop import fit
 from maskwright.training.measure import Learner, choose_computation, run_steps, steps_in
-from maskwright.training.opening import Options, open_data, run_folder, saved_options
+from maskwright.training.opening import Options, check_free, folder_to_resume, new_folder, open_data, saved_options
 from maskwright.training.plan import Machine, fingerprint, plan, scheduled
 from maskwright.training.processes import Processes, processes
 from maskwright.training.reporter import Reporter
-from maskwright.training.setup import Parent, make_learner, with_encoder_weights
+from maskwright.training.setup import Parent, check_buildable, make_learner, with_encoder_weights
 from maskwright.training.state import Progress, load_state
 from maskwright.training.validate import validate, with_agreement
 from maskwright.training.watch import Watch, stop_signals
@@ -111,31 +113,66 @@ def train(
         Interrupted: Ctrl-C or SIGTERM; the state is saved and the message says how to go on.
     """
     start = time.monotonic()
+    _check_arguments(minutes, workers, seed, track)
+    given = {"--model": model, "--encoder": encoder, "--weights": weights, "--recipe": recipe, "--set": settings}
+    if resume:
+        _none_of(
+            {**given, "--minutes": minutes, "--from": from_run, "--holdout": holdout},
+            "--resume goes on with the run's own settings",
+        )
+    elif from_run is not None:
+        _none_of({k: given[k] for k in ("--model", "--encoder", "--weights")}, "--from takes the network of the earlier run")
     options = Options(
         data=str(data) if isinstance(data, (str, Path)) else None,
         classes=str(classes) if isinstance(classes, (str, Path)) else None,
         images=images, masks=masks, group=group, snap=snap, skip_bad=skip_bad, holdout=holdout, seed=seed,
     )  # fmt: skip
-    with processes() as world:
-        show = show_progress and world.first
-        target = choose_device(world.device(device))
-        folder = run_folder(data, out, resume, world)
-        if resume:
-            options = saved_options(folder, options)
-        dataset, split = open_data(data, options, classes, checked=checked or resume, show=show)
-        if resume:
-            chosen, parent = Recipe.load(folder / "recipe.yaml"), None
-        else:
+    try:
+        with processes() as world:
+            show = show_progress and world.first
+            target = choose_device(world.device(device))
+            workers = workers if workers is not None else 1
+            if resume:
+                folder = folder_to_resume(data, out)
+                options = saved_options(folder, options)
+                dataset, split = open_data(data, options, classes, checked=True, show=show)
+                sitting = _Sitting(folder, dataset, split, target, world, options, workers, None, show)
+                return sitting.go(Recipe.load(folder / "recipe.yaml"), start, resume=True, track=track)
+            check_free(out)
+            dataset, split = open_data(data, options, classes, checked=checked, show=show)
             parent = Parent.load(from_run) if from_run is not None else None
             overlay = {**_overlay(recipe), **({"weights": weights} if weights else {}), **(settings or {})}
             chosen = _planned(dataset, target, model, encoder, seed, parent, overlay)
+            check_buildable(chosen, len(dataset.classes))
             if parent is not None:
                 options = replace(options, weight_licence=parent.manifest.weight_licence)
             elif chosen.weights is not None:
                 chosen, licence = with_encoder_weights(chosen, len(dataset.classes), keep=overlay)
                 options = replace(options, weight_licence=licence)
-        sitting = _Sitting(folder, dataset, split, target, world, options, workers if workers is not None else 1, parent, show)
-        return sitting.go(chosen, start, minutes=minutes, fixed=set() if resume else set(overlay), resume=resume, track=track)
+            folder = new_folder(data, out, world)
+            sitting = _Sitting(folder, dataset, split, target, world, options, workers, parent, show)
+            return sitting.go(chosen, start, minutes=minutes, fixed=set(overlay), track=track)
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted before the first step; there is nothing to resume, run the same command again.") from None
+
+
+def _check_arguments(minutes: float | None, workers: int | None, seed: int, track: str | None) -> None:
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise InputError(f"minutes={minutes:g} is no time to train in; give a number greater than 0.")
+    if workers is not None and workers < 0:
+        raise InputError(f"workers={workers} cannot be; 0 prepares batches in the training process itself.")
+    if seed < 0:
+        raise InputError(f"seed={seed} cannot be; give a whole number of 0 or more.")
+    if track is not None and track not in TRACKERS:
+        raise InputError(f"--track {track}: known trackers are {', '.join(TRACKERS)}.")
+
+
+def _none_of(given: Mapping[str, Any], reason: str) -> None:
+    named = [option for option, value in given.items() if value]
+    if named:
+        raise InputError(
+            f"{reason}, so {', '.join(named)} cannot be given with it; leave {'it' if len(named) == 1 else 'them'} out."
+        )
 
 
 @dataclass
@@ -152,7 +189,16 @@ class _Sitting:
     parent: Parent | None
     show: bool
 
-    def go(self, recipe: Recipe, start: float, *, minutes: float | None, fixed: set[str], resume: bool, track: str | None) -> Run:
+    def go(
+        self,
+        recipe: Recipe,
+        start: float,
+        *,
+        minutes: float | None = None,
+        fixed: Collection[str] = (),
+        resume: bool = False,
+        track: str | None = None,
+    ) -> Run:
         train_pairs, val_pairs = self.dataset.split("train"), self.dataset.split(self.split)
         data_hash = self.dataset.fingerprint()
         with progress("preparing", show=self.show) as step:
@@ -248,7 +294,7 @@ class _Sitting:
         val_pairs: Sequence[Pair],
         start: float,
         minutes: float | None,
-        fixed: set[str],
+        fixed: Collection[str],
     ) -> Recipe:
         """The recipe with precision and layout chosen by measurement, and with the steps that fit into the user's minutes."""
 
@@ -326,11 +372,16 @@ def _planned(
     parent: Parent | None,
     overlay: dict[str, Any],
 ) -> Recipe:
-    recipe = plan(fingerprint(dataset, dataset.split("train")), Machine.here(device), model=model, encoder=encoder, seed=seed)
+    channels = Recipe().with_settings({"channels": overlay["channels"]}, "given").channels if "channels" in overlay else None
+    if parent is not None:
+        channels = parent.manifest.preprocess["channels"]
+    recipe = plan(
+        fingerprint(dataset, dataset.split("train"), channels), Machine.here(device), model=model, encoder=encoder, seed=seed
+    )
     if parent is not None:
         recipe = recipe.with_settings(parent.settings(), f"taken over from {parent.path}")
     if "steps" in overlay:
-        recipe = scheduled(recipe, int(overlay["steps"]), "given")
+        recipe = scheduled(recipe, recipe.with_settings({"steps": overlay["steps"]}, "given").steps, "given")
     return recipe.with_settings(overlay, "given")
 
 

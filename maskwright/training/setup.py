@@ -71,6 +71,17 @@ class Parent:
         return fresh
 
 
+def check_buildable(recipe: Recipe, classes: int) -> None:
+    """Refuse names and numbers of the network and the losses that do not exist, before any time is spent.
+
+    Raises:
+        InputError: see models.build and losses.combine.
+    """
+    with torch.device("meta"):
+        models.build(recipe.model, channels=recipe.channels, classes=classes, **recipe.model_args)
+    losses.combine(recipe.losses)
+
+
 def make_learner(
     recipe: Recipe, classes: ClassMap, device: torch.device, *, class_weights: Tensor | None = None, parent: Parent | None = None
 ) -> Learner:

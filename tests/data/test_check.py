@@ -339,7 +339,7 @@ def test_findings_of_a_kind_are_one_line(draw_set: Callable[..., Path]) -> None:
     lines = check(root).lines()
     (line,) = [text for text in lines if "missing-mask" in text]
     assert line.startswith(
-        "error missing-mask: 8 images have no mask: scene00.png, scene01.png, scene02.png and 5 more. Add the masks"
+        "error missing-mask: 8 images have no mask: images/scene00.png, images/scene01.png, images/scene02.png and 5 more. Add the masks"
     )
     assert lines[-1] == "Training must not start yet (8 errors, 0 warnings)."
 

@@ -16,7 +16,7 @@ from maskwright.data.split import carve, ensure_splits
 from maskwright.errors import InputError
 from maskwright.evaluation import Evaluation, evaluate
 
-from .conftest import HW, LUNGS, truth
+from .conftest import HW, LUNGS, truth, write
 
 Make = Callable[..., Path]
 
@@ -110,12 +110,22 @@ def test_training_data_without_a_known_split_is_said(make_data: Make, make_run: 
 def test_other_data_is_scored_whole_with_a_caution(make_data: Make, make_run: Make) -> None:
     found = evaluate(make_run(data_hash="another"), make_data("."), device="cpu", resamples=0)
     assert len(found.per_image) == 12
-    assert "No image of the data may be among those that the model was trained on." in found.conventions
+    assert "Whether the model was trained on some of these images is not known: none of them may be, for an honest score." in found.conventions
 
 
 def test_the_model_s_classes_stand_where_the_data_has_no_class_map(make_data: Make, make_run: Make) -> None:
     found = evaluate(make_run(), make_data("train", "val", said=False), device="cpu", resamples=0)
     assert found.scores.classes.names == LUNGS.names
+
+
+def test_a_class_that_the_model_would_ignore_is_not_left_out_in_silence(make_data: Make, make_run: Make) -> None:
+    """Masks of 0 and 255, a model whose map ignores 255: every object would count nowhere."""
+    root = make_data("train", "val", said=False)
+    for mask in root.rglob("masks/*.png"):
+        write(mask, np.where(truth(int(mask.stem)) > 0, 255, 0).astype(np.uint8))
+    plain = ClassMap(LUNGS.ids, LUNGS.names)
+    with pytest.raises(InputError, match=r"the masks store \[255\] for a class, .* say with --classes"):
+        evaluate(make_run(plain), root, device="cpu", resamples=0)
 
 
 def test_an_open_data_set_keeps_classes_that_it_was_given_and_no_others(make_data: Make, make_run: Make) -> None:

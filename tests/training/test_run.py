@@ -109,7 +109,7 @@ def test_not_finite_loss_stops_with_a_sentence_and_keeps_the_best(squares, quick
     values = iter([*[1.0] * 10, float("nan")])
     monkeypatch.setattr(losses.Combined, "forward", lambda self, logits, target: logits.mean() * 0 + next(values))
     with pytest.raises(
-        InputError, match=r"loss became nan at step 10 .*The best model so far is kept\. Try --set learning_rate=0\.0025"
+        InputError, match=r"loss became nan at step 10 .*What was saved before is kept\. Try --set learning_rate=0\.002"
     ):
         quiet(squares, tmp_path / "run", quick)
     assert Predictor.load(tmp_path / "run", "cpu").manifest.scores["step"] == 8
@@ -196,3 +196,50 @@ def test_mlflow_gets_the_log_and_its_run_is_closed(squares, quick, tmp_path, mon
 def test_log_lines_cut_short_are_left_out(tmp_path):
     (tmp_path / "log.jsonl").write_text(json.dumps({"step": 1}) + "\n" + '{"step": 2, "lo')
     assert read_log(tmp_path) == [{"step": 1}]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"settings": {"steps": "abc"}}, "steps is 'abc'; input should be a valid integer"),
+        ({"settings": {"steps": 2.5}}, r"steps is 2\.5; input should be a valid integer"),
+        ({"settings": {"seed": -5}}, "seed is -5; input should be greater"),
+        ({"settings": {"patch_hw": [0, -3]}}, "patch_hw.0 is 0; input should be greater"),
+        ({"settings": {"model": "resnet"}}, "no model named 'resnet'"),
+        ({"settings": {"model_args": {"widht": 4}}}, "takes no argument 'widht'; did you mean width"),
+        ({"settings": {"losses": {"dise": 1.0}}}, "no loss named 'dise'; did you mean dice"),
+        ({"settings": {"channels": 5}}, r"its images have 1 channels, the settings that were given .* say 5"),
+        ({"encoder": "resnet3"}, "no encoder named 'resnet3'"),
+        ({"minutes": float("nan")}, "minutes=nan is no time to train in"),
+        ({"minutes": float("inf")}, "minutes=inf is no time to train in"),
+        ({"minutes": -1}, "minutes=-1 is no time to train in"),
+        ({"workers": -1}, "workers=-1 cannot be"),
+        ({"seed": -1}, "seed=-1 cannot be"),
+        ({"track": "foo"}, "--track foo: known trackers are"),
+        ({"resume": True, "settings": {"steps": 3}}, "--resume goes on with the run's own settings, so --set cannot be given"),
+        ({"from_run": "r", "model": "unet", "encoder": "resnet18"}, "--from takes the network .*, so --model, --encoder cannot"),
+    ],
+)
+def test_wrong_wishes_end_in_a_sentence_and_leave_no_folder(squares, tmp_path, options, message):
+    with pytest.raises(InputError, match=message):
+        train(squares, out=tmp_path / "run", checked=True, show_progress=False, **options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_ctrl_c_before_the_first_step_says_that_nothing_is_to_be_resumed(squares, quick, tmp_path, monkeypatch):
+    def interrupt(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "fingerprint", interrupt)
+    with pytest.raises(Interrupted, match="interrupted before the first step; there is nothing to resume"):
+        quiet(squares, tmp_path / "run", quick)
+    assert not (tmp_path / "run").exists()
+
+
+def test_colour_images_can_be_trained_on_in_grey(quick, tmp_path):
+    images = [np.random.default_rng(s).integers(0, 255, (32, 32, 3), np.uint8) for s in range(4)]
+    masks = [np.eye(32, dtype=np.uint8)] * 4
+    line = ClassMap((0, 1), ("background", "line"))
+    data = Dataset.in_memory(images, masks, classes=line, splits=["train"] * 3 + ["val"])
+    folder = quiet(data, tmp_path / "run", quick | {"channels": 1, "steps": 1}).folder
+    assert len(yaml.safe_load((folder / "recipe.yaml").read_text())["mean"]) == 1
