@@ -48,6 +48,7 @@ def main() -> None:
         [*rows, row(f"all {len(data.pairs)} images", SemanticScores.of(np.sum(matrices, axis=0), data.classes, 0))],
         command=f"python benchmarks/em_membranes.py DATA --steps {given.steps} --folds {given.folds}",
         notes=[
+            "background is the membrane (stored as 0), foreground the cell (stored as 255)",
             f"pixel error over the folds: mean {np.mean(errors):.4f}, standard deviation {np.std(errors, ddof=1):.4f}",
             *recipe,
         ],
