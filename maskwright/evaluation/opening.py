@@ -28,6 +28,9 @@ Given = str | Path | Predictor | Sequence[NDArray[Any]]
 OPTIONS_FILE = Path("state") / "options.json"  # how train() opened its data
 
 
+UNKNOWN_DATA = "Whether the model was trained on some of these images is not known: none of them may be, for an honest score."
+
+
 @dataclass(frozen=True)
 class Opening:
     """How the data is to be opened; None: as the run did where it is the run's data, else as found."""
@@ -86,7 +89,7 @@ def open_data(data: Data, how: Opening, given: Given, predictor: Predictor | Non
     if {"train", "val"} <= splits or not splits & {"train", "all"}:
         return (_with_inner(dataset, options) if same else dataset), ()
     if not same and predictor.manifest.data_hash != dataset.fingerprint():
-        return dataset, () if "train" in splits else ("Whether the model was trained on some of these images is not known: none of them may be, for an honest score.",)
+        return dataset, () if "train" in splits else (UNKNOWN_DATA,)
     if not options:
         return dataset, ("The model was trained on this very data: images it was fitted to are among those scored.",)
     drawn = ensure_splits(dataset, seed=options["seed"], test=0.0 if options["holdout"] else 0.15)
