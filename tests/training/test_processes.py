@@ -17,10 +17,11 @@ from maskwright.training import train
 from maskwright.training.log import read_log
 
 SCRIPT = """
-import sys, torch
+import os, sys, torch
 torch.set_num_threads(1)
 from maskwright.training import train
 train(sys.argv[1], out=sys.argv[2], recipe=sys.argv[3], workers=0, show_progress=False)
+os._exit(0)  # torch with DDP and gloo sometimes aborts while the interpreter shuts down
 """
 
 
