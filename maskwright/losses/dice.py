@@ -6,12 +6,12 @@ Differs: the denominator sums probabilities, not their squares; any number of cl
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from maskwright.errors import InputError
-from maskwright.losses.across import summed_over_processes
+from maskwright.losses.overlap import tversky_index
+from maskwright.losses.per_class import check_grouping, counting, mean_over_classes
 from maskwright.losses.pixels import Pixels
+from maskwright.losses.settings import check_number
 
 
 def dice(
@@ -34,6 +34,9 @@ def dice(
         target: (B, H, W) int64, in [0, K) or ignore_index
         returns: scalar in [0, 1]; 0 with a gradient of 0 if no pixel counts
 
+    Elsewhere: segmentation-models-pytorch sums over the batch, adds its smooth to the overlap (half of this one) and keeps
+    absent classes in the mean with a loss of 0; monai's is per="image", classes="all".
+
     Raises:
         InputError: shapes, types or labels that do not go together, or an unknown choice.
     """
@@ -42,31 +45,17 @@ def dice(
 
 def dice_of(pixels: Pixels, *, per: str = "batch", classes: str = "present", smooth: float = 1.0) -> Tensor:
     """dice of prepared pixels."""
-    check_choices(per, classes, smooth)
-    overlap = pixels.by_class(pixels.log_likelihood.exp())  # (B, K)
-    # Multiplied and summed, not a matrix product: autocast would take that down to half precision.
-    found = (pixels.log_probs.exp() * pixels.counted.unsqueeze(1)).sum(dim=2)
-    truth = pixels.by_class(pixels.counted)
-    if per == "batch":
-        sums = torch.stack([overlap, found, truth]).sum(dim=1, keepdim=True)  # (3, 1, K)
-        overlap, found, truth = summed_over_processes(sums)
-    score = (2 * overlap + smooth) / (found + truth + smooth).clamp(min=torch.finfo(found.dtype).tiny)
-    # An image or batch without a single counted pixel says nothing about any class.
-    counts = truth > 0 if classes == "present" else (truth.sum(dim=1, keepdim=True) > 0).expand_as(truth)
-    lost, count = ((1 - score) * counts).sum(), counts.sum().to(score)
-    if per == "image":
-        lost, count = summed_over_processes(torch.stack([lost, count]))
-    return lost / count.clamp(min=1)
+    check_dice(per=per, classes=classes, smooth=smooth)
+    # Above and below are halved against the formula, and so is smooth.
+    index, truth = tversky_index(pixels, alpha=0.5, beta=0.5, smooth=smooth / 2, per=per)
+    return mean_over_classes(1 - index, counting(truth, classes), local=per == "image")
 
 
-def check_choices(per: str = "batch", classes: str = "present", smooth: float = 1.0) -> None:
+def check_dice(*, per: str = "batch", classes: str = "present", smooth: float = 1.0) -> None:
     """Refuse what dice does not know, before the first batch.
 
     Raises:
-        InputError: the message names the argument and its choices.
+        InputError: the message names the setting and its choices.
     """
-    for name, value, known in (("per", per, ("batch", "image")), ("classes", classes, ("present", "all"))):
-        if value not in known:
-            raise InputError(f"dice takes {name}={' or '.join(map(repr, known))}, found {value!r}.")
-    if isinstance(smooth, bool) or not isinstance(smooth, int | float) or not smooth >= 0:
-        raise InputError(f"dice takes a smooth of 0 px or more, found {smooth!r}.")
+    check_grouping("dice", per, classes)
+    check_number("dice", "smooth", smooth, unit=" px")

@@ -21,11 +21,13 @@ class Pixels:
         log_probs: (B, K, N) float32, or float64 from float64 logits; N pixels an image
         target: (B, N) int64 in [0, K), 0 where the pixel is ignored
         counted: (B, N) 1 where the pixel counts, 0 where it is ignored, in the type of log_probs
+        hw: height and width of the images, N = height x width, for losses that look at neighbours
     """
 
     log_probs: Tensor
     target: Tensor
     counted: Tensor
+    hw: tuple[int, int]
 
     @classmethod
     def of(cls, logits: Tensor, target: Tensor, ignore_index: int) -> Pixels:
@@ -52,7 +54,12 @@ class Pixels:
                 f"the target holds labels {low} to {high}, but the logits have channels 0 to {logits.shape[1] - 1}; "
                 f"mark pixels that belong to no class with {ignore_index}."
             )
-        return cls(log_probs, labels, counted.to(wide))
+        return cls(log_probs, labels, counted.to(wide), (logits.shape[2], logits.shape[3]))
+
+    @cached_property
+    def probs(self) -> Tensor:
+        """(B, K, N): probability of each class, also where the pixel is ignored."""
+        return self.log_probs.exp()
 
     @cached_property
     def log_likelihood(self) -> Tensor:

@@ -17,12 +17,9 @@ from maskwright.losses.across import summed_over_processes
 SCRIPT = Path(__file__).with_name("two_processes.py")
 
 
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("two_processes", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+spec = importlib.util.spec_from_file_location("two_processes", SCRIPT)
+script = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(script)
 
 
 @pytest.fixture(scope="module")
@@ -46,15 +43,15 @@ def found(tmp_path_factory):
     return [json.loads((folder / f"answer.{rank}").read_text()) for rank in (0, 1)]
 
 
-@pytest.mark.parametrize("name", ["cross_entropy", "dice of the batch", "dice of each image", "sum"])
-def test_two_processes_are_one(script, found, name):
+@pytest.mark.parametrize("name", script.TERMS)
+def test_two_processes_are_one(found, name):
     alone = script.losses_and_gradients(script.net(), *script.batch())[name]
     assert max(map(abs, alone[1:])) > 1e-3
     for rank in (0, 1):
         assert found[rank][name] == pytest.approx(alone, rel=1e-9, abs=1e-12)
 
 
-def test_the_mean_of_both_halves_would_be_another_loss(script):
+def test_the_mean_of_both_halves_would_be_another_loss():
     # The case is worth its name only if averaging the processes' own losses is wrong.
     images, target = script.batch()
     whole = script.losses_and_gradients(script.net(), images, target)

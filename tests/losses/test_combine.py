@@ -53,13 +53,15 @@ def test_weights_move_with_the_module_and_are_not_saved():
     ("terms", "settings", "message"),
     [
         ({"crossentropy": 1.0}, None, r"no loss named 'crossentropy'; did you mean cross_entropy\?"),
-        ({"focus": 1.0}, None, r"no loss named 'focus'; did you mean one of: cross_entropy, dice"),
+        ({"focus": 1.0}, None, r"no loss named 'focus'; did you mean focal\?"),
+        ({"xyz": 1.0}, None, r"no loss named 'xyz'; did you mean one of: cross_entropy, focal, .*, cldice\?"),
         ({}, None, "a loss is a sum of terms with positive factors"),
         ({"dice": 0.0}, None, r"positive factors, .* found \{'dice': 0.0\}"),
         ({"dice": float("nan")}, None, "positive factors"),
         ({"dice": 1.0}, {"dice": {"smoth": 1}}, r"'dice' takes no setting 'smoth'; did you mean smooth\?"),
-        ({"dice": 1.0}, {"dcie": {}}, r"no loss named 'dcie'; did you mean dice\?"),
+        ({"dice": 1.0}, {"dcie": {}}, r"no loss named 'dcie'; did you mean dice, cldice\?"),
         ({"cross_entropy": 1.0}, {"cross_entropy": {"weights": 1}}, "'cross_entropy' takes no setting 'weights'"),
+        ({"boundary": 1.0}, {"boundary": {"px": 1}}, "loss 'boundary' takes no settings, found 'px'"),
     ],
 )
 def test_unknown_names_and_factors_are_refused(terms, settings, message):
@@ -67,6 +69,25 @@ def test_unknown_names_and_factors_are_refused(terms, settings, message):
         losses.combine(terms, settings=settings)
 
 
-def test_wrong_values_of_settings_are_refused_at_once():
-    with pytest.raises(InputError, match="dice takes per='batch' or 'image', found 'pixel'"):
-        losses.combine({"dice": 1.0}, settings={"dice": {"per": "pixel"}})
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("cross_entropy", {"label_smoothing": 2}, "cross_entropy takes label_smoothing of 0 or more and at most 1, found 2"),
+        ("focal", {"gamma": -1}, "focal takes gamma of 0 or more, found -1"),
+        ("ohem", {"threshold": 0}, "ohem takes threshold above 0"),
+        ("dice", {"per": "pixel"}, "dice takes per='batch' or 'image', found 'pixel'"),
+        ("jaccard", {"smooth": -1}, "jaccard takes smooth of 0 px or more, found -1"),
+        ("tversky", {"beta": -1}, "tversky takes beta of 0 or more, found -1"),
+        ("lovasz", {"classes": "some"}, "lovasz takes classes='present' or 'all', found 'some'"),
+        ("cldice", {"iterations": 1.5}, "cldice takes a whole number of iterations"),
+    ],
+)
+def test_wrong_values_of_settings_are_refused_at_once(name, settings, message):
+    with pytest.raises(InputError, match=message):
+        losses.combine({name: 1.0}, settings={name: settings})
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "focal", "ohem"])
+def test_class_weights_reach_the_losses_that_take_them(batch, name):
+    weights = torch.tensor([1.0, 2.0, 0.5])
+    assert_close(losses.combine({name: 1.0}, weights=weights)(*batch), getattr(losses, name)(*batch, weights=weights))

@@ -52,6 +52,44 @@ def test_it_is_pytorchs(weights):
     assert_close(torch.autograd.grad(found, logits), torch.autograd.grad(expected, logits))
 
 
+def test_label_smoothing_spreads_a_share_of_the_truth():
+    # 0.9 of the own class, and 0.1 / 2 of both: of one pixel with own 0.75: 0.95 on 0.75, 0.05 on 0.25
+    expected = -(0.95 * math.log(0.75) + 0.05 * math.log(0.25))
+    target = torch.tensor([[[255, 1, 255]]])
+    assert cross_entropy(logits_of(THREE), target, label_smoothing=0.1).item() == pytest.approx(expected)
+    # All of it spread: the label says nothing any more.
+    found = [
+        cross_entropy(logits_of(THREE), target, label_smoothing=1).item() for target in torch.tensor([[[[0] * 3]], [[[1] * 3]]])
+    ]
+    assert found[0] == pytest.approx(found[1])
+
+
+@pytest.mark.parametrize("weights", [None, torch.tensor([0.5, 2.0, 0.0, 1.0])])
+def test_label_smoothing_is_pytorchs(weights):
+    torch.manual_seed(0)
+    logits, target = torch.randn(3, 4, 5, 7, requires_grad=True), torch.randint(0, 4, (3, 5, 7))
+    target[0, :, 2:] = 255
+    found = cross_entropy(logits, target, weights=weights, label_smoothing=0.2)
+    expected = F.cross_entropy(logits, target, weights, ignore_index=255, label_smoothing=0.2)
+    assert_close(found, expected)
+    assert_close(torch.autograd.grad(found, logits), torch.autograd.grad(expected, logits))
+
+
+def test_smp_agrees_but_for_its_divisor():
+    smp = pytest.importorskip("segmentation_models_pytorch")
+    torch.manual_seed(0)
+    logits, target = torch.randn(2, 3, 4, 5), torch.randint(0, 3, (2, 4, 5))
+    theirs = smp.losses.SoftCrossEntropyLoss(smooth_factor=0.1, ignore_index=255)
+    assert_close(cross_entropy(logits, target, label_smoothing=0.1), theirs(logits, target))
+    target[0] = 255  # half of the pixels: it still divides by all
+    assert_close(cross_entropy(logits, target, label_smoothing=0.1) / 2, theirs(logits, target))
+
+
+def test_label_smoothing_out_of_range_is_named():
+    with pytest.raises(InputError, match=r"label_smoothing of 0 or more and at most 1, found 1\.1"):
+        cross_entropy(logits_of(THREE), torch.tensor([[[0, 1, 1]]]), label_smoothing=1.1)
+
+
 def test_gradient():
     torch.manual_seed(0)
     target = torch.tensor([[[0, 2, 255]], [[1, 1, 0]]])

@@ -108,6 +108,33 @@ def test_bf16_is_summed_in_full_precision(per):
     assert found.item() == pytest.approx(dice(logits.double(), target, per=per).item(), rel=1e-5)
 
 
+@pytest.fixture
+def batch():
+    torch.manual_seed(0)
+    target = torch.randint(0, 3, (2, 5, 6))
+    target[0, :2] = 255
+    return torch.randn(2, 3, 5, 6, dtype=torch.float64), target
+
+
+def test_smp_agrees_where_no_class_is_absent(batch):
+    smp = pytest.importorskip("segmentation_models_pytorch")
+    logits, target = batch
+    theirs = smp.losses.DiceLoss("multiclass", smooth=1.0, ignore_index=255)
+    assert dice(logits, target, smooth=2).item() == pytest.approx(theirs(logits, target).item())
+    # With class 2 absent it still divides by three.
+    target = target.masked_fill(target == 2, 0)
+    assert dice(logits, target, smooth=2).item() * 2 / 3 == pytest.approx(theirs(logits, target).item())
+
+
+def test_monai_agrees_image_by_image(batch):
+    monai = pytest.importorskip("monai.losses")
+    logits, target = batch
+    target = target.masked_fill(target == 255, 2)
+    target[1] = 0  # two classes are absent from this image
+    theirs = monai.DiceLoss(softmax=True, to_onehot_y=True, smooth_nr=1.0, smooth_dr=1.0)(logits, target.unsqueeze(1))
+    assert dice(logits, target, per="image", classes="all").item() == pytest.approx(theirs.item())
+
+
 def test_unknown_choices_are_named():
     with pytest.raises(InputError, match="dice takes per='batch' or 'image', found 'pixel'"):
         dice(logits_of(FOREGROUND), TARGET, per="pixel")

@@ -17,6 +17,14 @@ TERMS = {
     "cross_entropy": ({"cross_entropy": 1.0}, {}),
     "dice of the batch": ({"dice": 1.0}, {}),
     "dice of each image": ({"dice": 1.0}, {"dice": {"per": "image"}}),
+    "smoothed cross_entropy": ({"cross_entropy": 1.0}, {"cross_entropy": {"label_smoothing": 0.3}}),
+    "focal": ({"focal": 1.0}, {}),
+    "ohem by threshold": ({"ohem": 1.0}, {"ohem": {"min_share": 0.0}}),
+    "jaccard": ({"jaccard": 1.0}, {}),
+    "focal tversky of each image": ({"tversky": 1.0}, {"tversky": {"gamma": 1.5, "per": "image"}}),
+    "lovasz of each image": ({"lovasz": 1.0}, {"lovasz": {"per": "image"}}),
+    "boundary": ({"boundary": 1.0}, {}),
+    "cldice of the batch": ({"cldice": 1.0}, {"cldice": {"iterations": 1}}),
     "sum": ({"cross_entropy": 0.5, "dice": 2.0}, {}),
 }
 
