@@ -10,9 +10,8 @@ tubes, wires and pacemakers, which hide a part of the lung that the label still 
 
 from __future__ import annotations
 
-import os
+import functools
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +19,12 @@ import numpy as np
 from maskwright.classes import ClassMap
 from maskwright.demo.chest import draw_chest, filled, lung_outlines
 from maskwright.demo.radiograph import attenuation, developed
+from maskwright.demo.scenes import write_scenes
 from maskwright.errors import InputError
 from maskwright.io.image import Image
-from maskwright.io.write import write_mask, write_png, write_text
 from maskwright.sample import Sample
 
 CLASSES = ClassMap((0, 1), ("background", "lung"), colours=((0, 0, 0), (0, 158, 224)))
-SPLITS = {"train": 0.7, "val": 0.15, "test": 0.15}
 
 
 def scene(seed: int, *, size_hw: tuple[int, int] = (512, 512), bits: int = 8) -> Sample:
@@ -61,33 +59,5 @@ def make(
     size_hw: tuple[int, int] = (512, 512),
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write `count` scenes under out/train, out/val and out/test (images and masks) with their classes.yaml; give out back.
-
-    Scene n of a seed is always the same; how many there are decides only in which split it lies.
-    """
-    out = Path(out)
-    if count < 3:
-        raise InputError(f"count={count}: at least 3 scenes are needed, one a split.")
-    names = _split_names(count)
-    jobs = [(out / split, seed * 100_003 + n, bits, size_hw) for n, split in enumerate(names)]
-    with ProcessPoolExecutor(os.cpu_count() or 1) as pool:
-        for done, _ in enumerate(pool.map(_write_scene, jobs, chunksize=4), start=1):
-            if progress:
-                progress(done, count)
-    write_text(out / "classes.yaml", CLASSES.to_yaml())
-    return out
-
-
-def _split_names(count: int) -> list[str]:
-    val, test = (max(1, round(count * SPLITS[s])) for s in ("val", "test"))
-    return ["train"] * (count - val - test) + ["val"] * val + ["test"] * test
-
-
-def _write_scene(job: tuple[Path, int, int, tuple[int, int]]) -> None:
-    folder, seed, bits, size_hw = job
-    made = scene(seed, size_hw=size_hw, bits=bits)
-    for kind in ("images", "masks"):
-        (folder / kind).mkdir(parents=True, exist_ok=True)
-    write_png(folder / "images" / f"{made.name}.png", made.image.pixels[..., 0])
-    if made.labels is not None:
-        write_mask(folder / "masks" / f"{made.name}.png", made.labels, CLASSES)
+    """Write `count` scenes under out/train, out/val and out/test with their classes.yaml; see write_scenes."""
+    return write_scenes(out, functools.partial(scene, size_hw=size_hw, bits=bits), CLASSES, count, seed, progress)

@@ -3,6 +3,7 @@
 Source: Efron 1979, Bootstrap methods; percentile intervals. A resample draws as many units as there are, with return, and
 all scores are computed anew on its summed pixel counts: data-set scores such as mean IoU get their interval too.
 Images of one group resemble each other, so they are drawn together; drawing them singly would give too narrow an interval.
+Where all images are of one group (one drive held out) they are drawn singly, and the interval speaks for that group only.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from numpy.typing import NDArray
 
 from maskwright.classes import ClassMap
 from maskwright.errors import InputError
+from maskwright.metrics.boundary import image_means
 from maskwright.metrics.per_image import image_rates, worst_mean
 from maskwright.metrics.semantic import SCALARS, rates
 
 RESAMPLES = 1000
 LEVEL = 0.95
 FEW_UNITS = 10
+ONE_GROUP = "all are of one group, so it speaks for that group only"
 CHUNK_VALUES = 1 << 22  # weights drawn at a time: 32 MiB
 
 Weights = NDArray[np.int64]
@@ -63,18 +66,21 @@ class Interval:
         return {**given, "unit": self.unit, "units": self.units, "resamples": self.resamples, "note": self.note}
 
 
-def score_statistics(tallies: NDArray[np.int64], classes: ClassMap) -> Statistics:
+def score_statistics(tallies: NDArray[np.int64], classes: ClassMap, boundary: NDArray[np.float64] | None = None) -> Statistics:
     """All scores of a data set as a function of how often each of its images is counted.
 
     Shapes:
         tallies: (n, 3, K) one an image, see semantic.tally_of
+        boundary: (n, K) boundary F1 of each image and class, nan where a class has no outline
 
-    Names: those of SemanticScores' scalars; iou.<class> and dice.<class>; mean_image_dice, mean_image_iou, worst_twentieth.
+    Names: those of SemanticScores' scalars; iou.<class> and dice.<class>; mean_image_dice, mean_image_iou, worst_twentieth;
+    with boundary also boundary_f1 and boundary_f1.<class>.
     """
     flat = tallies.reshape(len(tallies), -1).astype(np.float64)
     per_image = image_rates(tallies, classes)
     scored = ~np.isnan(per_image["mean_dice"])
     dice, iou = per_image["mean_dice"][scored], per_image["mean_iou"][scored]
+    outlines = {} if boundary is None else _boundary_columns(boundary, classes)
 
     def compute(weights: Weights) -> dict[str, NDArray[np.float64]]:
         summed = (weights @ flat).reshape(len(weights), 3, -1)  # exact: whole numbers below 2^53
@@ -88,9 +94,24 @@ def score_statistics(tallies: NDArray[np.int64], classes: ClassMap) -> Statistic
             "mean_image_dice": times @ dice / images,
             "mean_image_iou": times @ iou / images,
             "worst_twentieth": worst_mean(dice, times),
+            **{name: _weighted_mean(column, weights) for name, column in outlines.items()},
         }
 
     return compute
+
+
+def _boundary_columns(boundary: NDArray[np.float64], classes: ClassMap) -> dict[str, NDArray[np.float64]]:
+    """Score name -> one value an image, nan where it has none."""
+    by_class = {f"boundary_f1.{name}": boundary[:, k] for k, name in enumerate(classes.names)}
+    return {"boundary_f1": image_means(boundary, classes), **by_class}
+
+
+def _weighted_mean(column: NDArray[np.float64], weights: Weights) -> NDArray[np.float64]:
+    """Mean over the images that have a value, in each resample; nan in a resample without one."""
+    known = ~np.isnan(column)
+    times = weights[:, known]
+    count = times.sum(1)
+    return np.asarray(np.divide(times @ column[known], count, out=np.full(len(weights), np.nan), where=count > 0), np.float64)
 
 
 def bootstrap(
@@ -112,6 +133,9 @@ def bootstrap(
             f"got {len(groups)} images, resamples {resamples}, level {level}."
         )
     unit_of, units, unit = _units(groups)
+    one_group = units == 1 and len(groups) > 1
+    if one_group:
+        unit_of, units, unit = _units([None] * len(groups))
     values = statistics(np.ones((1, len(groups)), np.int64))
     why = "" if units > 1 else f"no interval from one {unit}"
     why = why if resamples else "no interval was asked for"
@@ -121,7 +145,8 @@ def bootstrap(
     for weights in _resamples(unit_of, units, resamples, seed):
         for name, scores in statistics(weights).items():
             drawn[name].append(scores)
-    return {name: _percentiles(float(v[0]), np.concatenate(drawn[name]), unit, units, level) for name, v in values.items()}
+    said = [ONE_GROUP] if one_group else []
+    return {name: _percentiles(float(v[0]), np.concatenate(drawn[name]), unit, units, level, said) for name, v in values.items()}
 
 
 def paired_difference(
@@ -166,12 +191,12 @@ def _resamples(unit_of: NDArray[np.intp], units: int, resamples: int, seed: int)
         yield times[:, unit_of]
 
 
-def _percentiles(value: float, drawn: NDArray[np.float64], unit: str, units: int, level: float) -> Interval:
+def _percentiles(value: float, drawn: NDArray[np.float64], unit: str, units: int, level: float, said: Sequence[str]) -> Interval:
     defined = drawn[~np.isnan(drawn)]
     if np.isnan(value) or not len(defined):
         return Interval(value, None, None, unit, units, len(drawn), level, "not defined here")
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    notes = [f"rough: only {units} {unit}s"] if units < FEW_UNITS else []
+    notes = [*said, *([f"rough: only {units} {unit}s"] if units < FEW_UNITS else [])]
     if len(defined) < len(drawn):
         notes.append(f"not defined in {len(drawn) - len(defined)} of {len(drawn)} resamples")
     return Interval(value, float(low), float(high), unit, units, len(drawn), level, "; ".join(notes))

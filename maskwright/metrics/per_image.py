@@ -26,6 +26,7 @@ class ImageScore:
     Shapes:
         tally: (3, K) int64: pixels hit, pixels of the truth, pixels predicted, see semantic.tally_of
         dice, iou: (K,) float64 in [0, 1], in channel order; nan where every pixel of the image is ignored
+        boundary: (K,) float64 boundary F1, nan for a class without an outline; None where it was not asked for
 
     Attributes:
         mean_dice, mean_iou: mean over the classes but the background; nan where every pixel of the image is ignored
@@ -38,17 +39,28 @@ class ImageScore:
     iou: NDArray[np.float64]
     mean_dice: float
     mean_iou: float
+    boundary: NDArray[np.float64] | None = None
 
     @classmethod
-    def of(cls, name: str, group: str | None, tally: NDArray[np.int64], classes: ClassMap) -> ImageScore:
+    def of(
+        cls,
+        name: str,
+        group: str | None,
+        tally: NDArray[np.int64],
+        classes: ClassMap,
+        boundary: NDArray[np.float64] | None = None,
+    ) -> ImageScore:
         scores = image_rates(tally, classes)
-        return cls(name, group, tally, scores["dice"], scores["iou"], float(scores["mean_dice"]), float(scores["mean_iou"]))
+        means = float(scores["mean_dice"]), float(scores["mean_iou"])
+        return cls(name, group, tally, scores["dice"], scores["iou"], *means, boundary)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers; the pixel counts are what a later comparison with another model needs."""
         hit, truth, found = self.tally.tolist()
         scores = {"mean_dice": self.mean_dice, "mean_iou": self.mean_iou, "dice": self.dice.tolist(), "iou": self.iou.tolist()}
-        return {"name": self.name, "group": self.group, **scores, "hit_px": hit, "truth_px": truth, "found_px": found}
+        outlines = {} if self.boundary is None else {"boundary_f1": self.boundary.tolist()}
+        pixels = {"hit_px": hit, "truth_px": truth, "found_px": found}
+        return {"name": self.name, "group": self.group, **scores, **outlines, **pixels}
 
 
 def image_rates(tally: NDArray[Any], classes: ClassMap) -> dict[str, NDArray[np.float64]]:

@@ -101,7 +101,14 @@ def test_one_image_has_a_value_and_no_interval() -> None:
     assert found.low is None
     assert found.high is None
     assert str(found) == f"{found.value:.4f} (no interval from one image)"
-    assert bootstrap(mean_of(np.ones(3)), ["p", "p", "p"])["mean"].note == "no interval from one group"
+
+
+def test_images_of_a_single_group_are_drawn_singly_and_it_is_said() -> None:
+    one, none = (bootstrap(mean_of(np.arange(12.0)), [group] * 12, resamples=50)["mean"] for group in ("p", None))
+    assert (one.low, one.high, one.unit, one.units) == (none.low, none.high, "image", 12)
+    assert one.note == "all are of one group, so it speaks for that group only"
+    assert none.note == ""
+    assert bootstrap(mean_of(np.ones(1)), ["p"])["mean"].note == "no interval from one group"
 
 
 def test_few_images_are_called_rough() -> None:

@@ -1,0 +1,62 @@
+"""Drawn scenes as a data set on disk: the same layout for every demo, made in all processes at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from maskwright.classes import ClassMap
+from maskwright.errors import InputError
+from maskwright.io.write import write_mask, write_png, write_text
+from maskwright.sample import Sample
+
+SPLITS = {"train": 0.7, "val": 0.15, "test": 0.15}
+
+
+def write_scenes(
+    out: str | Path,
+    draw: Callable[[int], Sample],
+    classes: ClassMap,
+    count: int,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write `count` scenes under out/train, out/val and out/test (images and masks) with their classes.yaml; give out back.
+
+    Scene n of a seed is always the same; how many there are decides only in which split it lies.
+
+    Args:
+        draw: scene number -> scene; it must be picklable, since other processes call it
+
+    Raises:
+        InputError: count is under 3, one a split.
+    """
+    out = Path(out)
+    if count < 3:
+        raise InputError(f"count={count}: at least 3 scenes are needed, one a split.")
+    folders = [out / split for split in _splits(count)]
+    numbers = [seed * 100_003 + n for n in range(count)]
+    with ProcessPoolExecutor(os.cpu_count() or 1) as pool:
+        for done, _ in enumerate(pool.map(partial(_write, draw), folders, numbers, chunksize=4), start=1):
+            if progress:
+                progress(done, count)
+    write_text(out / "classes.yaml", classes.to_yaml())
+    return out
+
+
+def _splits(count: int) -> list[str]:
+    val, test = (max(1, round(count * SPLITS[s])) for s in ("val", "test"))
+    return ["train"] * (count - val - test) + ["val"] * val + ["test"] * test
+
+
+def _write(draw: Callable[[int], Sample], folder: Path, number: int) -> None:
+    made = draw(number)
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+    pixels = made.image.pixels
+    write_png(folder / "images" / f"{made.name}.png", pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    if made.labels is not None:
+        write_mask(folder / "masks" / f"{made.name}.png", made.labels, made.classes)
