@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from maskwright.checkpoint import load_checkpoint as load_checkpoint
     from maskwright.checkpoint import save_checkpoint as save_checkpoint
     from maskwright.classes import ClassMap as ClassMap
+    from maskwright.comparison import Comparison as Comparison
+    from maskwright.comparison import compare as compare
     from maskwright.data.check import CheckReport as CheckReport
     from maskwright.data.check import check as check
     from maskwright.data.dataset import Dataset as Dataset
@@ -40,6 +42,7 @@ _ROOM_OF = {
     "CheckReport": "maskwright.data.check",
     "CheckpointError": "maskwright.errors",
     "ClassMap": "maskwright.classes",
+    "Comparison": "maskwright.comparison",
     "Dataset": "maskwright.data.dataset",
     "Evaluation": "maskwright.evaluation",
     "FormatError": "maskwright.errors",
@@ -53,6 +56,7 @@ _ROOM_OF = {
     "Sample": "maskwright.sample",
     "Segmentation": "maskwright.result",
     "check": "maskwright.data.check",
+    "compare": "maskwright.comparison",
     "evaluate": "maskwright.evaluation",
     "load": "maskwright.inference.predictor",
     "load_checkpoint": "maskwright.checkpoint",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,31 @@ BRIGHT_COLOURS: tuple[Colour, ...] = (
     (0, 158, 224), (255, 128, 14), (38, 180, 90), (232, 46, 92), (146, 84, 222), (255, 212, 40), (0, 196, 180), (255, 118, 190),
     (160, 98, 50), (164, 218, 48), (58, 86, 214), (255, 168, 138), (12, 112, 84), (196, 164, 255), (150, 22, 62), (128, 142, 158),
 )  # fmt: skip
+
+# Label sets by name: ids in order, as the usual masks of each set store them; `void` is what these hold where nothing counts.
+# fmt: off
+LABEL_SETS: dict[str, dict[str, Any]] = {
+    "camvid": {  # Brostow et al. 2009 in the 11 classes of SegNet, arXiv:1511.00561; colours of the CamVid database
+        "names": "Sky Building Pole Road Pavement Tree SignSymbol Fence Car Pedestrian Bicyclist",
+        "colours": ((128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (0, 0, 192), (128, 128, 0), (192, 128, 128),
+                    (64, 64, 128), (64, 0, 128), (64, 64, 0), (0, 128, 192)),
+        "void": 11,
+    },
+    "voc": {  # PASCAL VOC 2012; its colours are the bits of the id, see spread()
+        "names": "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person "
+                 "pottedplant sheep sofa train tvmonitor",
+        "void": 255,
+    },
+    "cityscapes": {  # Cordts et al. 2016, arXiv:1604.01685, as *_labelTrainIds.png
+        "names": "road sidewalk building wall fence pole traffic-light traffic-sign vegetation terrain sky person rider car "
+                 "truck bus train motorcycle bicycle",
+        "colours": ((128, 64, 128), (244, 35, 232), (70, 70, 70), (102, 102, 156), (190, 153, 153), (153, 153, 153),
+                    (250, 170, 30), (220, 220, 0), (107, 142, 35), (152, 251, 152), (70, 130, 180), (220, 20, 60), (255, 0, 0),
+                    (0, 0, 142), (0, 0, 70), (0, 60, 100), (0, 80, 100), (0, 0, 230), (119, 11, 32)),
+        "void": 255,
+    },
+}
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -166,6 +192,25 @@ class ClassMap:
         return cls(ids, names, colours, values, ignore_id, ignore_values, background, source)
 
     @classmethod
+    def known(cls, name: str) -> ClassMap:
+        """A label set that many data sets share, see LABEL_SETS.
+
+        Raises:
+            InputError: there is none of that name; the message shows near ones.
+        """
+        if name not in LABEL_SETS:
+            near = get_close_matches(name, LABEL_SETS) or list(LABEL_SETS)
+            raise InputError(f"no label set named {name!r}; did you mean {', '.join(near)}, or the path of a classes.yaml?")
+        given = LABEL_SETS[name]
+        names = tuple(given["names"].split())
+        colours = given.get("colours") or tuple(spread(k) for k in range(len(names)))
+        background = 0 if names[0] == "background" else None
+        return cls(
+            tuple(range(len(names))), names, colours,
+            ignore_id=given["void"], ignore_values=(given["void"],), background=background, source=name,
+        )  # fmt: skip
+
+    @classmethod
     def load(cls, path: str | Path) -> ClassMap:
         """Read a classes.yaml."""
         try:
@@ -190,22 +235,23 @@ def default_colours(count: int, background: bool = True) -> tuple[Colour, ...]:
     """Colours that stay apart for any number of classes; the first is black when there is a background.
 
     The first sixteen are chosen by hand to be told apart and to show on grey and on colour pictures; beyond, the bits of a
-    counter are spread over the top bits of red, green and blue (as in the PASCAL VOC colour map), leaving out used ones.
+    counter are spread over the top bits of red, green and blue, leaving out used ones.
     """
-
-    def spread(n: int) -> Colour:
-        rgb = [0, 0, 0]
-        for bit in range(8):
-            for channel in range(3):
-                rgb[channel] |= ((n >> (3 * bit + channel)) & 1) << (7 - bit)
-        return rgb[0], rgb[1], rgb[2]
-
     colours = [(0, 0, 0), *BRIGHT_COLOURS] if background else list(BRIGHT_COLOURS)
     for n in range(1, count):
         if len(colours) >= count:
             break
         colours += [spread(n)] if spread(n) not in colours else []
     return tuple(colours[:count])
+
+
+def spread(n: int) -> Colour:
+    """The n-th colour of the PASCAL VOC colour map: the bits of n, three at a time, from the top bits down."""
+    rgb = [0, 0, 0]
+    for bit in range(8):
+        for channel in range(3):
+            rgb[channel] |= ((n >> (3 * bit + channel)) & 1) << (7 - bit)
+    return rgb[0], rgb[1], rgb[2]
 
 
 def _no_doubles(where: str, what: str, given: Sequence[Any]) -> None:

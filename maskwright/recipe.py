@@ -37,11 +37,13 @@ class Recipe(BaseModel):
     augment: dict[str, float] = Field(default_factory=dict)
     # what it is told
     losses: dict[str, float] = Field(default_factory=lambda: {"cross_entropy": 1.0, "dice": 1.0})
+    loss_settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     class_weights: Literal["none", "inverse", "median"] = "none"
     # how it learns
     batch: int = Field(default=8, ge=1)
     steps: int = Field(default=1000, ge=1)
     learning_rate: float = Field(default=2e-3, gt=0)
+    encoder_rate: float = Field(default=1.0, gt=0, description="the encoder's learning rate as a share of learning_rate")
     weight_decay: float = Field(default=0.01, ge=0)
     warmup_steps: int = Field(default=50, ge=0)
     clip_norm: float = Field(default=1.0, gt=0)

@@ -14,7 +14,7 @@ from maskwright.errors import InputError
 from maskwright.io.image import Image
 from maskwright.io.write import atomic, write_mask, write_png
 from maskwright.ops import draw
-from maskwright.ops.colour import colour_labels
+from maskwright.ops.colour import colour_labels, heat
 
 SUFFIXES = {"png": ".png", "tiff": ".tif"}
 
@@ -29,6 +29,7 @@ class Segmentation:
         image: the picture this answers, same H and W
         confidence: (H, W) float32 in [0, 1], the probability of the chosen class, on request
         probs: (K, H, W) float32 in [0, 1], channel order of `classes`, on request
+        uncertainty: (H, W) float32, how much the class probabilities vary over passes with dropout, where there were any
         name: stem of the files that save() writes; default: the image's name
 
     Raises:
@@ -41,6 +42,7 @@ class Segmentation:
     confidence: NDArray[np.float32] | None = None
     probs: NDArray[np.float32] | None = None
     name: str = ""
+    uncertainty: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -53,6 +55,7 @@ class Segmentation:
         expected = {
             "image": (self.image and self.image.hw, hw),
             "confidence": (self.confidence is not None and self.confidence.shape, hw),
+            "uncertainty": (self.uncertainty is not None and self.uncertainty.shape, hw),
             "probs": (self.probs is not None and self.probs.shape, (len(self.classes), *hw)),
         }
         for what, (found, shape) in expected.items():
@@ -107,6 +110,7 @@ class Segmentation:
             <name>.png, or <name>.tif for an answer to a TIFF: class ids, with the class colours as palette
             <name>_overlay.png: the overlay with its legend
             <name>_probs.npy: float16 (K, H, W)
+            <name>_uncertainty.png: where the answer has one: black to yellow, yellow for the least certain pixel of the image
 
         Raises:
             InputError: probabilities are wanted but were not kept, or a file cannot be written.
@@ -119,6 +123,9 @@ class Segmentation:
         if overlay:
             written.append(Path(folder) / f"{self.name}_overlay.png")
             write_png(written[-1], self.overlay())
+        if self.uncertainty is not None:
+            written.append(Path(folder) / f"{self.name}_uncertainty.png")
+            write_png(written[-1], heat(self.uncertainty))
         if probabilities and self.probs is not None:
             written.append(Path(folder) / f"{self.name}_probs.npy")
             with atomic(written[-1]) as temporary:

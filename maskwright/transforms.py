@@ -60,6 +60,7 @@ class Preprocess:
     Attributes:
         channels: channels of the network; 3 -> 1 takes the luma, 1 -> 3 repeats, anything else must match
         max_side_px: images are scaled so that their longer side has this length; None keeps their own size
+        min_side_px: the same of their shorter side; one of the two at most
         scaling: "range" by the type's value range to [0, 1]; "percentile" by each image's 0.5 and 99.5 percentile to
             [0, 1]; "zscore" by each image's mean and standard deviation
         mean, std: one a channel, applied after the scaling
@@ -70,6 +71,7 @@ class Preprocess:
     scaling: Literal["range", "percentile", "zscore"] = "range"
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    min_side_px: int | None = None
 
     def __post_init__(self) -> None:
         for name, fill in (("mean", 0.0), ("std", 1.0)):
@@ -79,8 +81,11 @@ class Preprocess:
             object.__setattr__(self, name, given)
         if self.scaling not in ("range", "percentile", "zscore"):
             raise InputError(f"preprocess: scaling {self.scaling!r} is unknown; known: range, percentile, zscore.")
-        if self.max_side_px is not None and self.max_side_px < 1:
-            raise InputError(f"preprocess: max_side_px={self.max_side_px} must be 1 or more, or None for the images' own size.")
+        for name in ("max_side_px", "min_side_px"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise InputError(f"preprocess: {name}={getattr(self, name)} must be 1 or more, or None for the images' own size.")
+        if self.max_side_px is not None and self.min_side_px is not None:
+            raise InputError("preprocess: max_side_px and min_side_px contradict each other; give one of them.")
         if min(self.std) <= 0:
             raise InputError(f"preprocess: std {self.std} must be greater than zero.")
 
@@ -102,10 +107,11 @@ class Preprocess:
         return (x - mean) / std, Frame(image.hw, work_hw)
 
     def work_hw(self, hw: tuple[int, int]) -> tuple[int, int]:
-        """Size the network sees for an image of size hw: the longer side is max_side_px, no side under 1."""
-        if self.max_side_px is None:
+        """Size the network sees for an image of size hw: the longer side is max_side_px, or the shorter min_side_px; no side
+        under 1."""
+        if self.max_side_px is None and self.min_side_px is None:
             return hw
-        scale = self.max_side_px / max(hw)
+        scale = self.max_side_px / max(hw) if self.max_side_px is not None else (self.min_side_px or 1) / min(hw)
         return max(1, round(hw[0] * scale)), max(1, round(hw[1] * scale))
 
     def _scaled(self, image: Image) -> NDArray[np.float32]:
@@ -180,6 +186,8 @@ class Augmentation:
         flip_horizontal, flip_vertical: probability of a mirror image
         turn: probability of a turn by 90, 180 or 270 degrees
         contrast, brightness: factor 1 / (1 + c) .. 1 + c around the mean; offset in standard deviations either way
+        saturation: factor 1 / (1 + s) .. 1 + s on each pixel's distance from its grey; images of three channels alone
+        tint: offset of each channel for itself, in standard deviations either way; images of several channels alone
         gamma: exponent 1 / (1 + g) .. 1 + g on values scaled to [0, 1]
         noise: standard deviation of added noise is drawn from 0 .. noise (in standard deviations of the data)
         blur: largest sigma in px of a Gaussian blur, used for a third of the images
@@ -197,6 +205,8 @@ class Augmentation:
     turn: float = 0.0
     contrast: float = 0.3
     brightness: float = 0.3
+    saturation: float = 0.3
+    tint: float = 0.1
     gamma: float = 0.4
     noise: float = 0.1
     blur: float = 1.0
@@ -282,7 +292,7 @@ class RandomWindow(v2.Transform):  # type: ignore[misc]
 
 
 class RandomAppearance(v2.Transform):  # type: ignore[misc]
-    """Contrast, brightness, gamma, blur, noise and hidden rectangles; the target is left alone.
+    """Contrast, brightness, colour, gamma, blur, noise and hidden rectangles; the target is left alone.
 
     Shapes:
         image: (C, h, w) float, normalised to mean 0 and standard deviation 1 over the data; returns the same
@@ -304,6 +314,11 @@ class RandomAppearance(v2.Transform):  # type: ignore[misc]
             mean = x.mean()
             factor = math.exp(_uniform(-math.log1p(a.contrast), math.log1p(a.contrast)))
             x = (x - mean) * factor + mean + _uniform(-a.brightness, a.brightness)
+        if a.saturation and len(x) == 3:
+            grey = (x * x.new_tensor(LUMA).view(3, 1, 1)).sum(0, keepdim=True)
+            x = grey + (x - grey) * math.exp(_uniform(-math.log1p(a.saturation), math.log1p(a.saturation)))
+        if a.tint and len(x) > 1:
+            x = x + (torch.rand(len(x), 1, 1) * 2 - 1) * a.tint
         if a.blur and torch.rand(()) < 1 / 3:
             x = v2.functional.gaussian_blur(x, kernel_size=[7, 7], sigma=[max(0.1, _uniform(0, a.blur))])
         if a.hide and torch.rand(()) < a.hide:

@@ -27,6 +27,7 @@ LEVELS = (
     ("training",),
     ("evaluation",),
     ("inference",),
+    ("published",),
     ("checkpoint",),
     ("data", "demo"),
     ("recipe",),

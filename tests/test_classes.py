@@ -159,3 +159,21 @@ def test_yaml_is_one_class_a_line():
         "  - {id: 1, name: lung, colour: [0, 158, 224], values: [255]}",
     ]
     assert yaml.safe_load("\n".join(lines))["ignore_id"] == 255
+
+
+def test_label_sets_have_what_their_publishers_say():
+    camvid, voc, cityscapes = (ClassMap.known(name) for name in ("camvid", "voc", "cityscapes"))
+    assert [len(c) for c in (camvid, voc, cityscapes)] == [11, 21, 19]
+    assert [c.ignore_id for c in (camvid, voc, cityscapes)] == [11, 255, 255]
+    assert [c.background for c in (camvid, voc, cityscapes)] == [None, 0, None]
+    assert (camvid.name_of(3), camvid.name_of(11), camvid.colours[3]) == ("Road", "ignored", (128, 64, 128))
+    # 15 = 0b1111: bits 0, 1 and 2 are the top bits of red, green and blue, bit 3 the next one of red.
+    assert (voc.name_of(15), voc.colours[15]) == ("person", (192, 128, 128))
+    assert (cityscapes.name_of(13), cityscapes.colours[13]) == ("car", (0, 0, 142))
+
+
+@pytest.mark.parametrize("name", ["camvid", "voc", "cityscapes"])
+def test_label_sets_survive_their_file(name, tmp_path):
+    known = ClassMap.known(name)
+    (tmp_path / "classes.yaml").write_text(known.to_yaml(), encoding="utf-8")
+    assert ClassMap.load(tmp_path / "classes.yaml") == known

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import maskwright
-from maskwright.cli import app, commands
+from maskwright.cli import app, listing
 from maskwright.cli.options import settings
 from maskwright.cli.output import folder_for, print_json, print_table
 from maskwright.errors import InputError, Interrupted
@@ -102,7 +102,7 @@ def ends_with(monkeypatch, error):
     def fail(*_args, **_kwargs):
         raise error
 
-    monkeypatch.setattr(commands, "print_table", fail)
+    monkeypatch.setattr(listing, "progress", fail)
 
 
 @pytest.mark.parametrize(
@@ -231,6 +231,62 @@ def test_evaluate_scores_a_folder_of_masks(run, squares):
     assert json.loads(out)["scores"]["mean_iou"] == 1.0  # the truth against itself
 
 
+# compare
+
+
+def test_compare_prints_one_table_and_says_where_the_files_are(run, squares, trained, tmp_path):
+    code, out, err = run("compare", squares, "--models", "unet:width=6", "--runs", trained, "--set", "steps=1", *TINY)
+    assert code == 0
+    assert "split test: 3 images" in out
+    assert "unet:width=6" in out
+    assert "mean IoU" in out
+    assert "- Intervals: 95%" in out
+    assert "1 of 1: unet:width=6" in err
+    assert "comparisons/squares" in err
+    assert {p.name for p in (tmp_path / "comparisons" / "squares").glob("comparison.*")} == {
+        "comparison.html", "comparison.json", "comparison.png",
+    }  # fmt: skip
+
+
+def test_compare_as_json(run, squares, trained, tmp_path):
+    code, out, _ = run("compare", squares, "--runs", trained, "--out", tmp_path / "out", "--json")
+    assert code == 0
+    assert [m["name"] for m in json.loads(out)["models"]] == ["squares"]
+
+
+def test_compare_with_a_model_that_fails_ends_with_1(run, squares, monkeypatch):
+    def fail(*_args, **_kwargs):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr("maskwright.comparison.training_all.train", fail)
+    code, out, err = run("compare", squares, "--models", "unet", "--set", "steps=1", *TINY)
+    assert code == 1
+    assert "- unet failed: out of memory" in out
+    assert "failed: unet: out of memory" in err
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGINT") or sys.platform == "win32", reason="signals of POSIX")
+def test_ctrl_c_while_comparing_ends_with_130_and_says_how_to_go_on(squares, tmp_path):
+    words = ["compare", str(squares), "--models", "unet", "--out", str(tmp_path / "out"), "--set", "steps=100000", *TINY]
+    words += ["--set", "validate_every=100000"]
+    with subprocess.Popen([sys.executable, "-m", "maskwright", *words], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        said = next((line for line in process.stderr if "100000 steps" in line), "")  # said when the training begins
+        process.send_signal(signal.SIGINT)
+        err = said + process.stderr.read()
+    assert process.returncode == 130, err
+    assert "interrupted while training unet; 0 of 1 models are trained" in err
+    assert "Give the same command to go on." in err
+    assert (tmp_path / "out" / "runs" / "unet" / "state" / "last.safetensors").is_file()
+
+
+def test_compare_with_an_unknown_model_leaves_no_folder(run, squares, tmp_path):
+    code, out, err = run("compare", squares, "--models", "unte", "--minutes", 1)
+    assert (code, out) == (2, "")
+    assert "did you mean unet" in err
+    assert list(tmp_path.iterdir()) == []
+
+
 # predict
 
 
@@ -269,14 +325,15 @@ def test_predict_with_no_model_leaves_no_folder(run, squares, tmp_path):
 # demo
 
 
-def test_the_demo_does_the_whole_job_and_says_where_everything_is(run, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["lungs", "streets"])
+def test_the_demo_does_the_whole_job_and_says_where_everything_is(run, tmp_path, monkeypatch, name):
     def one_step(*data, **options):
         tiny = {"steps": 1, "precision": "fp32", "model_args": {"width": 4, "depth": 2}}
         return train(*data, **{**options, "minutes": None, "settings": tiny})
 
     monkeypatch.setattr("maskwright.training.train", one_step)
     out = tmp_path / "demo"
-    code, said, _ = run("demo", "lungs", "--out", out, "--count", 3)
+    code, said, _ = run("demo", name, "--out", out, "--count", 3)
     assert code == 0
     places = re.findall(rf"^  ({re.escape(str(out))}\S*): ", said, flags=re.MULTILINE)
     assert places == [str(out / name) for name in ("report.html", "masks", "evaluation", "run", "check", "data")]
@@ -290,22 +347,6 @@ def test_the_demo_refuses_other_depths(run, tmp_path):
     assert code == 2
     assert "bits=12" in err
     assert not (tmp_path / "demo").exists()
-
-
-# models
-
-
-def test_models_are_listed(run):
-    code, out, err = run("models")
-    assert (code, err) == (0, "")
-    assert "unet" in out
-    assert "arXiv:1505.04597" in out
-
-
-def test_models_as_json(run):
-    code, out, _ = run("models", "--json")
-    assert code == 0
-    assert json.loads(out)["unet"]["paper"] == "1505.04597"
 
 
 # What is printed

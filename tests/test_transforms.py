@@ -76,6 +76,13 @@ def test_values_that_are_not_finite_are_counted_and_refused():
         Preprocess(1)(Image(pixels[..., None], value_range=(0, 1)))
 
 
+def test_the_shorter_side_decides_where_it_is_asked_for():
+    p = Preprocess(1, min_side_px=10)
+    assert [p.work_hw(hw) for hw in ((20, 50), (50, 20), (5, 5), (1, 3))] == [(10, 25), (25, 10), (10, 10), (10, 30)]
+    x, frame = p(Image(np.zeros((20, 50, 1), np.uint8)))
+    assert (x.shape[-2:], frame.hw) == ((10, 25), (20, 50))
+
+
 def test_preprocess_survives_its_dict_and_names_unknown_keys():
     p = Preprocess(3, 256, "zscore", (1, 2, 3), (4, 5, 6))
     assert Preprocess.from_dict(p.to_dict()) == p
@@ -83,6 +90,10 @@ def test_preprocess_survives_its_dict_and_names_unknown_keys():
         Preprocess.from_dict({"channels": 1, "size": 3})
     with pytest.raises(InputError, match="max_side_px=0 must be 1 or more"):
         Preprocess(1, max_side_px=0)
+    with pytest.raises(InputError, match="min_side_px=-1 must be 1 or more"):
+        Preprocess(1, min_side_px=-1)
+    with pytest.raises(InputError, match="max_side_px and min_side_px contradict each other"):
+        Preprocess(1, max_side_px=4, min_side_px=2)
     with pytest.raises(InputError, match=r"std .* must be greater than zero"):
         Preprocess(1, std=(0.0,))
 

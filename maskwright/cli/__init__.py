@@ -13,6 +13,7 @@ from maskwright import __version__
 from maskwright.cli import commands
 from maskwright.cli.demo import demos
 from maskwright.cli.group import Commands
+from maskwright.cli.listing import models
 
 app = typer.Typer(
     cls=Commands,
@@ -25,7 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(demos, name="demo")
-for command in (commands.check, commands.train, commands.evaluate, commands.predict, commands.models):
+for command in (commands.check, commands.train, commands.evaluate, commands.compare, commands.predict, models):
     app.command()(command)
 
 

@@ -1,4 +1,4 @@
-"""check, train, evaluate, predict, models: the options of each, one call, and what is printed.
+"""check, train, evaluate, compare, predict: the options of each, one call, and what is printed.
 
 Every heavy import stands inside its command, so that `--help` and a typing error answer at once.
 """
@@ -46,7 +46,7 @@ def train(
     data: given.Data,
     model: Annotated[str | None, value("NAME", "Network, see `maskwright models`; default: chosen for the data.")] = None,
     encoder: Annotated[str | None, value("NAME", "A timm encoder for the network, such as resnet34.")] = None,
-    weights: Annotated[str | None, value("W", "Weights that the encoder starts from: a file, or a published name.")] = None,
+    weights: Annotated[str | None, value("W", "Weights to start from: a file, torchvision:NAME, timm:NAME or hf:NAME.")] = None,
     out: Annotated[Path | None, value("RUN", "Run folder; default runs/<data>, never overwritten.")] = None,
     recipe: Annotated[Path | None, value("FILE", "A recipe.yaml laid over the planned settings.")] = None,
     set_: Annotated[list[str] | None, value("KEY=VALUE", "One setting of the recipe; may be repeated.", "--set")] = None,
@@ -58,6 +58,8 @@ def train(
     images: given.Images = None,
     masks: given.Masks = None,
     group: given.Group = None,
+    holdout_group: given.HoldoutGroups = None,
+    fit: Annotated[str | None, value("SPLITS", "Fit to these splits together: train,val; default: train.")] = None,
     snap: given.Snap = False,
     skip_bad: Annotated[bool, flag("--skip-bad", "Leave out the images in which the mask doctor finds errors.")] = False,
     seed: given.Seed = 0,
@@ -72,7 +74,8 @@ def train(
     run = train_model(
         data, model=model, encoder=encoder, weights=weights, out=out, recipe=recipe, settings=given.settings(set_ or []),
         minutes=minutes, resume=resume, from_run=from_run, holdout=holdout, classes=classes, images=images, masks=masks,
-        group=group, snap=snap, skip_bad=skip_bad, seed=seed, device=device, workers=workers, track=track,
+        group=group, holdout_groups=holdout_group or (), fit=tuple(fit.split(",")) if fit else (), snap=snap,
+        skip_bad=skip_bad, seed=seed, device=device, workers=workers, track=track,
     )  # fmt: skip
     if as_json:
         print_json(asdict(run))
@@ -85,9 +88,9 @@ def train(
 
 
 def evaluate(
-    predictions: Annotated[Path, argument("RUN_OR_MASKS", "A run folder, or a folder of anybody's masks.")],
+    predictions: Annotated[Path, argument("RUN_OR_MASKS", "A run folder, a published name, or a folder of anybody's masks.")],
     data: given.Data,
-    split: Annotated[str | None, value("NAME", "Split to score; default: test, else val, else all images.")] = None,
+    split: Annotated[str | None, value("NAME", "Split to score; default: held-out, else test, else val, else all.")] = None,
     json_file: Annotated[Path | None, value("FILE", "Write every number to FILE; - prints them.", "--json")] = None,
     out: Annotated[Path | None, value("DIR", "Scores, pictures and a run's report; default RUN/evaluation.")] = None,
     missing_as_wrong: Annotated[bool, flag("--missing-as-wrong", "Count an image without a prediction as wrong.")] = False,
@@ -95,6 +98,7 @@ def evaluate(
     images: given.Images = None,
     masks: given.Masks = None,
     group: given.Group = None,
+    holdout_group: given.HoldoutGroups = None,
     snap: given.Snap = False,
     device: given.Device = "auto",
     exact: given.Exact = False,
@@ -115,7 +119,7 @@ def evaluate(
     with folder_for(out, default, overwrite) as folder, progress("scoring") as step:
         found = score_predictions(
             predictions, data, split=split, missing_as_wrong=missing_as_wrong, classes=classes, images=images, masks=masks,
-            group=group, snap=snap, device=device, exact=exact, tile=tile, flips=flips,
+            group=group, holdout_groups=holdout_group or (), snap=snap, device=device, exact=exact, tile=tile, flips=flips,
             out=folder, overwrite=overwrite, progress=step,
         )  # fmt: skip
         if is_run:
@@ -131,11 +135,56 @@ def evaluate(
     say(f"evaluation.json, pictures of the worst and the best images{' and report.html' if is_run else ''}: {folder}")
 
 
+def compare(
+    data: given.Data,
+    models: Annotated[str, value("NAMES", "Networks to train: unet,segnet:learning_rate=0.01,unet:encoder=resnet18.")] = "",
+    runs: Annotated[str, value("RUNS", "Finished run folders, compared without training: A,B.")] = "",
+    minutes: Annotated[float | None, value("M", "Time to train each network; or --set steps=N.")] = None,
+    out: Annotated[Path | None, value("DIR", "Runs, table, picture and page; default comparisons/<data>.")] = None,
+    encoder: Annotated[str | None, value("NAME", "A timm encoder for the networks that take one.")] = None,
+    recipe: Annotated[Path | None, value("FILE", "A recipe.yaml laid over the planned settings of every network.")] = None,
+    set_: Annotated[list[str] | None, value("KEY=VALUE", "One setting for every network; may be repeated.", "--set")] = None,
+    against: Annotated[str, value("NAME", "What differences are taken to: best, first, or one of the names.")] = "best",
+    split: Annotated[str | None, value("NAME", "Split to score; default: held-out, else test, else val, else all.")] = None,
+    holdout: Annotated[float | None, value("SHARE", "Choose by this share of the train images and leave val untouched.")] = None,
+    holdout_group: given.HoldoutGroups = None,
+    classes: given.Classes = None,
+    images: given.Images = None,
+    masks: given.Masks = None,
+    group: given.Group = None,
+    snap: given.Snap = False,
+    skip_bad: Annotated[bool, flag("--skip-bad", "Leave out the images in which the mask doctor finds errors.")] = False,
+    seed: given.Seed = 0,
+    device: given.Device = "auto",
+    exact: given.Exact = False,
+    workers: Annotated[int | None, value("N", "Processes that prepare batches; default 1.")] = None,
+    as_json: given.Json = False,
+) -> None:
+    """Train networks on the same budget and compare them in pairs. Interrupted, the same command goes on."""
+    from maskwright.comparison import compare as compare_models
+
+    found = compare_models(
+        data, models, runs=runs, minutes=minutes, out=out, encoder=encoder, recipe=recipe, settings=given.settings(set_ or []),
+        against=against, split=split, holdout=holdout, holdout_groups=holdout_group or (), classes=classes, images=images,
+        masks=masks, group=group, snap=snap, skip_bad=skip_bad, seed=seed, device=device, exact=exact, workers=workers,
+    )  # fmt: skip
+    if as_json:
+        print_json(found.to_json())
+    else:
+        typer.echo(f"{found.dataset}, split {found.split}: {found.images} images")
+        print_table(found.columns, found.rows())
+        typer.echo("\n".join(f"- {line}" for line in found.lines()))
+        say(f"comparison.html, comparison.png, comparison.json, and the runs: {found.folder}")
+    if not found.ok:
+        raise typer.Exit(SOME_FAILED)
+
+
 def predict(
-    model: Annotated[Path, argument("MODEL", "A run folder or a .safetensors file of maskwright.")],
+    model: Annotated[Path, argument("MODEL", "A run folder, a .safetensors file of maskwright, or a published name.")],
     sources: Annotated[list[Path], argument("SOURCE...", "Images and folders of images.")],
     out: Annotated[Path | None, value("DIR", "Where the masks go; default predictions/<source>.")] = None,
     overlay: Annotated[bool, flag("--overlay", "Write <name>_overlay.png, the mask drawn over its image.")] = False,
+    uncertainty: Annotated[int, value("PASSES", "Average passes with dropout on; writes <name>_uncertainty.png.")] = 0,
     probabilities: Annotated[bool, flag("--probabilities", "Write <name>_probs.npy, float16 (classes, H, W).")] = False,
     device: given.Device = "auto",
     exact: given.Exact = False,
@@ -150,7 +199,7 @@ def predict(
     from maskwright.inference.files import predict_files
     from maskwright.inference.predictor import Predictor
 
-    predictor = Predictor.load(model, device, exact=exact, tile=tile, flips=flips)
+    predictor = Predictor.load(model, device, exact=exact, tile=tile, flips=flips, passes=uncertainty)
     with folder_for(out, Path("predictions") / sources[0].resolve().stem, overwrite) as folder, progress("predicting") as step:
         report = predict_files(
             predictor, sources, folder, overlay=overlay, probabilities=probabilities, overwrite=overwrite,
@@ -165,15 +214,3 @@ def predict(
             say(f"failed: {failure}")
     if not report.ok:
         raise typer.Exit(SOME_FAILED)
-
-
-def models(as_json: given.Json = False) -> None:
-    """List the networks that `train --model` knows."""
-    from maskwright.models import MODELS
-
-    if as_json:
-        columns = ("task", "paper", "summary", "arguments")
-        print_json({name: {column: getattr(entry, column) for column in columns} for name, entry in MODELS.items()})
-    else:
-        rows = [(name, entry.task, f"arXiv:{entry.paper}", entry.summary) for name, entry in MODELS.items()]
-        print_table(("model", "task", "paper", "what it is"), rows)

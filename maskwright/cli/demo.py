@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,33 +24,81 @@ if TYPE_CHECKING:
 demos = typer.Typer(help="The whole job on scenes drawn on the spot.", no_args_is_help=True, rich_markup_mode=None)
 
 
-@demos.callback()
-def _group() -> None:
-    """The whole job on scenes drawn on the spot."""  # a callback keeps `demo` a group while it has one command
+@dataclass(frozen=True)
+class Demo:
+    """What differs between the demos: a row of DEMOS."""
+
+    module: str  # its make(out, count, seed, ..., progress) writes the scenes
+    scenes: str
+    title: str
+    headline: Callable[[Evaluation], str]
+
+
+def _lungs_found(scores: Evaluation) -> str:
+    return f"mean Dice of the lungs {scores.mean_image_dice:.4f}"
+
+
+def _streets_found(scores: Evaluation) -> str:
+    iou = dict(zip(scores.scores.classes.names, scores.scores.iou, strict=True))
+    return f"mean IoU {scores.scores.mean_iou:.4f} (road {iou['Road']:.4f}, sky {iou['Sky']:.4f})"
+
+
+DEMOS = {
+    "lungs": Demo(
+        "maskwright.demo.lungs", "chest scenes with the lung fields as labels", "Lungs in drawn chest X-rays", _lungs_found
+    ),
+    "streets": Demo(
+        "maskwright.demo.streets",
+        "streets as a car's camera sees them, labelled in CamVid's 11 classes",
+        "Drawn streets",
+        _streets_found,
+    ),
+}
+
+Out = Annotated[Path | None, value("DIR", "Folder for everything; default demo/<name>. Never overwritten.")]
+Minutes = Annotated[float, value("M", "Time for the training.")]
+Count = Annotated[int, value("N", "How many scenes are drawn.")]
 
 
 @demos.command()
 def lungs(
-    out: Annotated[Path | None, value("DIR", "Folder for everything; default demo/lungs. Never overwritten.")] = None,
-    minutes: Annotated[float, value("M", "Time for the training.")] = 4.0,
-    count: Annotated[int, value("N", "How many scenes are drawn.")] = 200,
+    out: Out = None,
+    minutes: Minutes = 4.0,
+    count: Count = 200,
     seed: given.Seed = 0,
     bits: Annotated[int, value("B", "Bits a pixel: 8 or 16.")] = 8,
     device: given.Device = "auto",
 ) -> None:
     """Draw chest scenes, check, train a U-Net, score the held-out test split, predict, report."""
+    _whole_job("lungs", out, minutes, count, seed, device, bits=bits)
+
+
+@demos.command()
+def streets(
+    out: Out = None,
+    minutes: Minutes = 8.0,
+    count: Count = 400,
+    seed: given.Seed = 0,
+    device: given.Device = "auto",
+) -> None:
+    """Draw driving scenes in 11 classes, check, train a U-Net, score the held-out test split, predict, report."""
+    _whole_job("streets", out, minutes, count, seed, device)
+
+
+def _whole_job(name: str, out: Path | None, minutes: float, count: int, seed: int, device: str, **drawing: int) -> None:
+    """What every demo does; drawing: settings of its scenes alone."""
     from maskwright.report import report_run
 
-    start = time.monotonic()
-    with folder_for(None, out or Path("demo") / "lungs") as folder:
-        data = _draw(folder / "data", count, seed, bits)
+    start, demo = time.monotonic(), DEMOS[name]
+    with folder_for(None, out or Path("demo") / name) as folder:
+        data = _draw(demo, folder / "data", count, seed, drawing)
         found = _check(data, folder / "check")
         run = _train(data, folder / "run", minutes, seed, device, found)
         scores = _evaluate(run, data, folder / "evaluation", device)
         _predict(run, data, folder / "masks", device)
-        report = report_run(folder / "report.html", "Lungs in drawn chest X-rays", scores, run.folder, found)
+        report = report_run(folder / "report.html", demo.title, scores, run.folder, found)
     typer.echo(
-        f"Done in {duration(time.monotonic() - start)}: mean Dice of the lungs {scores.mean_image_dice:.4f} "
+        f"Done in {duration(time.monotonic() - start)}: {demo.headline(scores)} "
         f"on {len(scores.per_image)} scenes that training has not seen."
     )
     for path, what in (
@@ -62,12 +113,12 @@ def lungs(
     typer.echo(f"Now your own images: maskwright predict {run.folder} IMAGES, or maskwright train YOUR_DATA.")
 
 
-def _draw(out: Path, count: int, seed: int, bits: int) -> Path:
-    from maskwright.demo import lungs as scenes
-
-    typer.echo(f"1. Drawing {count} chest scenes with the lung fields as labels (seed {seed}, {bits} bit).")
+def _draw(demo: Demo, out: Path, count: int, seed: int, drawing: Mapping[str, int]) -> Path:
+    settings = "".join(f", {amount} {what}" for what, amount in drawing.items())
+    typer.echo(f"1. Drawing {count} {demo.scenes} (seed {seed}{settings}).")
     with progress("drawing") as step:
-        return scenes.make(out, count=count, seed=seed, bits=bits, progress=step)
+        made: Path = import_module(demo.module).make(out, count=count, seed=seed, progress=step, **drawing)
+    return made
 
 
 def _check(data: Path, out: Path) -> CheckReport:

@@ -26,10 +26,16 @@ def argument(metavar: str, help_text: str) -> Any:
 
 
 Data = Annotated[Path, argument("DATA", "Folder with images and masks, in any usual layout.")]
-Classes = Annotated[Path | None, value("FILE", "Class map; default: DATA's classes.yaml, else found in the masks.")]
+Classes = Annotated[
+    Path | None, value("FILE", "Class map, or camvid, voc, cityscapes; default: DATA's classes.yaml, else found.")
+]
 Images = Annotated[str | None, value("DIR", "Folder of the images, where DATA's layout is not found.")]
 Masks = Annotated[str | None, value("DIR", "Folder of the masks, where DATA's layout is not found.")]
 Group = Annotated[str | None, value("REGEX", "Its first bracket in a name is the patient or scene; no split divides one.")]
+HoldoutGroups = Annotated[
+    list[str] | None,
+    value("NAME", "Leave this group alone (see --group), to be scored as split held-out; may be repeated.", "--holdout-group"),
+]
 Snap = Annotated[bool, flag("--snap", "Move mask values that no class has to the nearest that one has.")]
 Device = Annotated[str, value("NAME", "auto, cpu, cuda, cuda:1 or mps.")]
 Seed = Annotated[int, value("N", "Same seed, same result.")]

@@ -132,7 +132,8 @@ def _missing_image(mask: Path) -> Finding:
 def _of_the_set(dataset: Dataset, seen: Sequence[Examined]) -> Iterator[Finding]:
     name, root = dataset.name, dataset.root
     if dataset.classes_found:
-        text = f"{name}: {dataset.classes_found}. To name them, edit the classes.yaml of --out and give it with --classes."
+        way_out = "To name or change them, edit the classes.yaml of --out and give it with --classes."
+        text = f"{name}: {dataset.classes_found}. {way_out}"
         yield finding("classes-found", root, "", text)
     if len(seen) < FEW_IMAGES:
         what, lone = counted(len(seen), "image"), len(seen) < 2

@@ -34,7 +34,7 @@ class Pair:
     Attributes:
         name: unique in the data set: the stem of the image's name, with folders or split before it where stems come twice
         image, mask: paths or arrays; mask is None where it is missing
-        split: "train", "val", "test", "inner", or "all" where there is no split
+        split: "train", "val", "test", "inner", "held-out", or "all" where there is no split
         group: patient, scene or drive, None where none was asked for
     """
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from maskwright.classes import IGNORE_ID, ClassMap, Colour, StoredValue, default_colours
+from maskwright.classes import IGNORE_ID, LABEL_SETS, ClassMap, Colour, StoredValue, default_colours
 from maskwright.data.census import MOST_MASKS, Census, take_census
 from maskwright.data.wording import counted, shown_values
 from maskwright.errors import InputError
@@ -21,6 +21,7 @@ from maskwright.errors import InputError
 SOURCE = "classes found in the masks"
 BACKGROUND, FOREGROUND = "background", "foreground"
 VOID_VALUES = (255, 65535)
+CAMVID_DRIVES = ("0001TP_", "0006R0_", "0016E5_", "Seq05VD_")
 MOST_CLASSES = 256
 # Values that reach this far with this few steps are greys somebody drew with (0, 128, 255), not ids.
 GREY_FROM, MOST_GREYS = 85, 16
@@ -33,8 +34,30 @@ MANY_MASKS = 10
 
 
 def class_map_of(given: ClassMap | Path | str) -> ClassMap:
-    """A class map as it is, or read from the path of a classes.yaml."""
-    return given if isinstance(given, ClassMap) else ClassMap.load(given)
+    """A class map as it is, a label set by its name (camvid, voc, cityscapes), or read from the path of a classes.yaml."""
+    if isinstance(given, ClassMap):
+        return given
+    # A word without an ending names a set; a file is there under its own name, or has an ending.
+    if str(given) in LABEL_SETS or not (Path(given).suffix or Path(given).exists() or len(Path(given).parts) > 1):
+        return ClassMap.known(str(given))
+    return ClassMap.load(given)
+
+
+def recognised(masks: Sequence[Path | NDArray[Any]], found: ClassMap) -> tuple[ClassMap, str] | None:
+    """CamVid's classes, where masks that lie as its 11-class copy does (trainannot/, valannot/) hold exactly its values 0..11.
+
+    Frames named as CamVid's drives are taken for it; others are only told that --classes camvid would name them. None
+    where nothing says CamVid.
+    """
+    paths = [m for m in masks if isinstance(m, Path)]
+    if len(paths) < len(masks) or found.values != tuple((i,) for i in range(12)):
+        return None
+    if not any(p.parent.name.lower() == "trainannot" for p in paths):
+        return None
+    if all(p.stem.startswith(CAMVID_DRIVES) for p in paths):
+        line = "masks in trainannot/ named as CamVid's drives hold its values [0..11]: taken as its 11 classes, 11 as void"
+        return ClassMap.known("camvid"), line
+    return found, "values [0..11] in trainannot/ could be CamVid's, 11 being void: --classes camvid names them"
 
 
 def find_classes(masks: Sequence[Path | NDArray[Any]], name: str) -> tuple[ClassMap, str]:
@@ -50,6 +73,10 @@ def find_classes(masks: Sequence[Path | NDArray[Any]], name: str) -> tuple[Class
             f"{name}: every mask holds the single value {shown_values(classes.values[0])}; there is nothing to learn. "
             f"Check that these are the right masks, or name the classes with --classes."
         )
+    known = recognised(masks, classes)
+    if known is not None and known[0] is not classes:
+        return known
+    how = f"{how}; {known[1]}" if known is not None else how
     some = f"the first {census.files} of {len(masks)} masks" if len(masks) > MOST_MASKS else counted(census.files, "mask")
     return classes, f"{counted(len(classes), 'class').replace('classs', 'classes')} found in {some}: {how}"
 

@@ -1,5 +1,7 @@
 """Splits: those that are there are kept; where there are none they are drawn by a seeded hash, group by group.
 
+Groups that are named (one drive, one hospital) can be held out: they are neither fitted to nor chosen by.
+
 The hash of a name decides alone, so adding or removing a file moves no other, and every machine draws the same split.
 """
 
@@ -13,6 +15,7 @@ from maskwright.data.wording import counted
 from maskwright.errors import InputError
 
 INNER = "inner"
+HELD_OUT = "held-out"
 
 
 def ensure_splits(dataset: Dataset, *, seed: int = 0, val: float = 0.15, test: float = 0.15) -> Dataset:
@@ -51,21 +54,63 @@ def carve(dataset: Dataset, share: float, seed: int = 0) -> Dataset:
 
 
 def hold_out(dataset: Dataset, groups: Sequence[str]) -> Dataset:
-    """Take the train pairs of named groups away as split "inner": one whole drive, one hospital.
+    """Take all images of named groups but those of test away as split "held-out": one whole drive, one hospital.
+
+    A test split stays as it is: what a publisher set apart is scored as the publisher meant it. Without any split the rest
+    becomes train.
 
     Raises:
-        InputError: a name is no group of train, or nothing would be left to fit on.
+        InputError: a name is no group of these images, or nothing would be left to fit on.
     """
-    train = dataset.split("train")
-    known = sorted({p.group for p in train if p.group is not None})
+    pairs = [p for p in dataset.pairs if p.split != "test"]
+    known = sorted({p.group for p in pairs if p.group is not None})
     missing = [g for g in groups if g not in known]
     if missing or not groups:
-        shown = f"its groups: {', '.join(known[:12])}" if known else "it has no groups: give --group"
-        raise InputError(f"{dataset.name}: train holds no group {', '.join(map(repr, missing)) or 'to hold out'}; {shown}.")
-    if all(p.group in groups for p in train):
+        shown = f"there are {', '.join(known[:12])}" if known else "no groups were named: say with --group what in a name is one"
+        raise InputError(f"{dataset.name}: no group {', '.join(map(repr, missing)) or 'to hold out'}; {shown}.")
+    left = [p for p in pairs if p.group not in groups and p.split in ("train", "all")]
+    if not left:
         raise InputError(f"{dataset.name}: holding out {', '.join(groups)} leaves nothing in train; hold out fewer groups.")
-    moved = {p.name: INNER for p in train if p.group in groups}
-    return dataset.with_splits(moved, f"{counted(len(moved), 'train image')} of {', '.join(groups)} held out as {INNER}")
+    moved = {p.name: HELD_OUT for p in pairs if p.group in groups}
+    rest = {p.name: "train" for p in left if p.split == "all"}
+    return dataset.with_splits({**moved, **rest}, f"{counted(len(moved), 'image')} of {', '.join(groups)} held out")
+
+
+def pool(dataset: Dataset, splits: Sequence[str]) -> Dataset:
+    """Make the images of the named splits train together; test stays apart.
+
+    Raises:
+        InputError: there is no such split, or it is test.
+    """
+    known = [s for s in dataset.splits if s != "test"]
+    wrong = [s for s in splits if s not in known]
+    if wrong:
+        raise InputError(
+            f"{dataset.name}: split {wrong[0]!r} cannot be fitted to; there are {', '.join(known)}, and test is for scores alone."
+        )
+    moved = {p.name: "train" for p in dataset.pairs if p.split in splits}
+    return dataset.with_splits(moved, f"{' and '.join(splits)} fitted to together, {counted(len(moved), 'image')}")
+
+
+def as_trained(
+    dataset: Dataset, *, seed: int, holdout: float | None = None, held_out: Sequence[str] = (), fit: Sequence[str] = ()
+) -> Dataset:
+    """The splits that a run with these options works with: the same for training and for whoever scores the run later.
+
+    Args:
+        holdout: share of train to choose by, see carve; held_out: groups to leave alone, see hold_out
+        fit: splits that become train together, see pool; val among them is drawn anew where there is no holdout
+
+    Raises:
+        InputError: see pool, hold_out, ensure_splits and carve.
+    """
+    if fit:
+        dataset = pool(dataset, fit)
+    if held_out:
+        dataset = hold_out(dataset, held_out)
+    if not (fit and holdout is not None):  # what is pooled stays together, but for the share to choose by
+        dataset = ensure_splits(dataset, seed=seed, test=0.0 if holdout or HELD_OUT in dataset.splits else 0.15)
+    return carve(dataset, holdout, seed) if holdout is not None and INNER not in dataset.splits else dataset
 
 
 def _drawn(dataset: Dataset, source: str, shares: Mapping[str, float], rest: str, seed: int) -> Dataset:

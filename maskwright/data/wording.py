@@ -15,7 +15,7 @@ from maskwright.sample import size
 
 SHOWN_VALUES = 8
 SHOWN_FOLDERS = 6
-SPLIT_ORDER = ("train", "inner", "val", "test")
+SPLIT_ORDER = ("train", "inner", "val", "test", "held-out")
 
 
 def counted(count: int, word: str) -> str:

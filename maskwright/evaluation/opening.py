@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from maskwright.checkpoint import WEIGHTS_FILE
 from maskwright.classes import ClassMap
 from maskwright.data.dataset import Dataset, Pair, open_dataset
-from maskwright.data.split import carve, ensure_splits
+from maskwright.data.split import HELD_OUT, as_trained, hold_out
 from maskwright.errors import InputError
 from maskwright.inference.predictor import Predictor
+from maskwright.published import is_published
 
 Arrays = tuple[Sequence[Any], Sequence[Any]]
 Data = str | Path | Dataset | Arrays
@@ -40,6 +41,7 @@ class Opening:
     masks: str | None = None
     group: str | None = None
     snap: bool = False
+    holdout_groups: Sequence[str] = ()
 
 
 def predictor_of(given: Given, **settings: Any) -> Predictor | None:
@@ -53,6 +55,8 @@ def predictor_of(given: Given, **settings: Any) -> Predictor | None:
     if not isinstance(given, (str, Path)):
         return None
     path = Path(given)
+    if is_published(path):
+        return Predictor.load(path, **settings)
     if not path.exists():
         raise InputError(f"{path}: no such run folder, weights file or folder of masks.")
     if path.is_dir() and not (path / WEIGHTS_FILE).is_file():
@@ -67,7 +71,9 @@ def open_data(data: Data, how: Opening, given: Given, predictor: Predictor | Non
         InputError: see open_dataset; or the model's classes are not the data's.
     """
     if predictor is None:
-        return open_dataset(data, classes=how.classes, images=how.images, masks=how.masks, group=how.group, snap=how.snap), ()
+        dataset = open_dataset(data, classes=how.classes, images=how.images, masks=how.masks, group=how.group, snap=how.snap)
+        said = (f"Classes: {dataset.classes_found}.",) if dataset.classes_found else ()
+        return (hold_out(dataset, how.holdout_groups) if how.holdout_groups else dataset), said
     options = _run_options(given)
     same = _same_path(data, options)
     defaults: Mapping[str, Any] = options if same else {}
@@ -85,21 +91,21 @@ def open_data(data: Data, how: Opening, given: Given, predictor: Predictor | Non
         snap=how.snap or bool(defaults.get("snap")),
     )
     _check_classes(dataset.classes, predictor.classes)
+    dataset, seen = _held_out(dataset, how, options, defaults)
     splits = set(dataset.splits)
     if {"train", "val"} <= splits or not splits & {"train", "all"}:
-        return (_with_inner(dataset, options) if same else dataset), ()
+        return (_as_trained(dataset, options) if same and "train" in splits else dataset), seen
     if not same and predictor.manifest.data_hash != dataset.fingerprint():
-        return dataset, () if "train" in splits else (UNKNOWN_DATA,)
+        return dataset, seen if "train" in splits else (UNKNOWN_DATA,)
     if not options:
         return dataset, ("The model was trained on this very data: images it was fitted to are among those scored.",)
-    drawn = ensure_splits(dataset, seed=options["seed"], test=0.0 if options["holdout"] else 0.15)
-    return _with_inner(drawn, options), (f"The split is the one that the run drew, seed {options['seed']}.",)
+    return _as_trained(dataset, options), (*seen, f"The split is the one that the run drew, seed {options['seed']}.")
 
 
 def choose_split(
     dataset: Dataset, split: str | None, chosen_by: str | None = None
 ) -> tuple[tuple[Pair, ...], str, tuple[str, ...]]:
-    """The pairs to score, the name of their split, and notes: test if it is there, else val, else everything.
+    """The pairs to score, the name of their split, and notes: held-out if it is there, else test, else val, else everything.
 
     Args:
         chosen_by: the split that chose the model's weights, where that is known
@@ -108,7 +114,7 @@ def choose_split(
         InputError: there is no split of that name.
     """
     have = dataset.splits
-    chosen = split or next((s for s in ("test", "val") if s in have), "all")
+    chosen = split or next((s for s in (HELD_OUT, "test", "val") if s in have), "all")
     pairs = dataset.split(chosen)
     notes = [f"Scored: {len(pairs)} images, {f'split {chosen}' if chosen != 'all' or split else 'all there are'}."]
     if split is None and chosen == "val" and chosen_by in (None, "val"):
@@ -152,10 +158,22 @@ def _has_classes(data: Data) -> bool:
     return isinstance(data, (str, Path)) and any((Path(data) / name).is_file() for name in ("classes.yaml", "classes.yml"))
 
 
-def _with_inner(dataset: Dataset, options: Mapping[str, Any]) -> Dataset:
-    """With the part of train that the run held out to choose by, where it did."""
-    share = options.get("holdout")
-    return carve(dataset, share, options["seed"]) if share and "inner" not in dataset.splits else dataset
+def _as_trained(dataset: Dataset, options: Mapping[str, Any]) -> Dataset:
+    """With the splits of the run; groups that are held out are set apart already."""
+    return as_trained(dataset, seed=options["seed"], holdout=options.get("holdout"), fit=options.get("fit", ()))
+
+
+def _held_out(
+    dataset: Dataset, how: Opening, options: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> tuple[Dataset, tuple[str, ...]]:
+    """With the groups set apart that are asked for, else those of the run where it is its own data; and a note if the run may
+    have been fitted to them."""
+    groups = tuple(how.holdout_groups or defaults.get("holdout_groups", ()))
+    if not groups:
+        return dataset, ()
+    fitted = [g for g in groups if g not in options.get("holdout_groups", ())]
+    note = f"The run did not hold out {', '.join(fitted)}: it may have been fitted to the images scored here."
+    return hold_out(dataset, groups), (note,) if fitted else ()
 
 
 def _check_ignored(data: Data, how: Opening, model: ClassMap) -> None:

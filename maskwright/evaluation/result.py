@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from maskwright.errors import InputError
 from maskwright.io.write import write_json, write_png
-from maskwright.metrics import ImageScore, Interval, SemanticScores, image_conventions
+from maskwright.metrics import ImageScore, Interval, SemanticScores, boundary_conventions, image_conventions
+from maskwright.metrics.intervals import ONE_GROUP
 
 FILE = "evaluation.json"
 COLUMNS = ("score", "value", "95 % interval")
@@ -23,6 +24,7 @@ TITLES = {
     "mean_iou": "mean IoU",
     "mean_iou_no_background": "mean IoU without background",
     "fw_iou": "frequency-weighted IoU",
+    "boundary_f1": "mean boundary F1",
     "mean_dice": "mean Dice",
     "mean_dice_no_background": "mean Dice without background",
     "mean_image_dice": "mean image Dice",
@@ -69,7 +71,8 @@ class Evaluation:
     def conventions(self) -> tuple[str, ...]:
         """How the numbers were counted and what is particular about them, one sentence each, to be printed with them."""
         counted = (*self.scores.conventions, *image_conventions(self.per_image, self.scores.classes))
-        return (*self.notes, *counted, *_interval_conventions(self.intervals["mean_iou"]))
+        outlines = boundary_conventions(self.per_image, self.scores.classes)
+        return (*self.notes, *counted, *outlines, *_interval_conventions(self.intervals["mean_iou"]))
 
     def worst(self, count: int = 10) -> tuple[ImageScore, ...]:
         """The images with the lowest mean Dice, worst first; images without a counted pixel are in neither list."""
@@ -95,7 +98,14 @@ class Evaluation:
         """Everything but the pictures, as plain numbers, texts and lists; undefined scores are None."""
         scores, classes = self.scores, self.scores.classes
         per_class = [
-            {"id": i, "name": name, "accuracy": accuracy, "iou": iou, "dice": dice}
+            {
+                "id": i,
+                "name": name,
+                "accuracy": accuracy,
+                "iou": iou,
+                "dice": dice,
+                "boundary_f1": self.intervals[f"boundary_f1.{name}"].value,
+            }
             for i, name, accuracy, iou, dice in zip(
                 classes.ids, classes.names, scores.accuracy, scores.iou, scores.dice, strict=True
             )
@@ -171,7 +181,7 @@ def _interval_conventions(interval: Interval) -> Iterator[str]:
     units = f"{interval.units} {interval.unit}s"
     rough = f"; {interval.note}" if interval.note else ""
     yield f"Intervals: {interval.level:.0%}, percentile bootstrap over {units}, {interval.resamples} resamples{rough}."
-    if interval.unit == "image":
+    if interval.unit == "image" and ONE_GROUP not in interval.note:
         yield "Images were drawn singly: where several show one patient or scene, name the groups (--group) for honest intervals."
 
 

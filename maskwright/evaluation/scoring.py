@@ -21,7 +21,16 @@ from maskwright.evaluation.pictures import compare
 from maskwright.evaluation.predictions import PredictionFolder, some
 from maskwright.evaluation.result import Evaluation, check_free
 from maskwright.inference.predictor import Predictor
-from maskwright.metrics import ImageScore, SemanticScores, bootstrap, count_pairs, score_statistics, tally_of
+from maskwright.metrics import (
+    ImageScore,
+    SemanticScores,
+    bootstrap,
+    boundary_f1,
+    count_pairs,
+    outline_tally,
+    score_statistics,
+    tally_of,
+)
 from maskwright.metrics.intervals import RESAMPLES
 from maskwright.result import Segmentation
 from maskwright.sample import Sample, size
@@ -39,6 +48,7 @@ def evaluate(
     images: str | None = None,
     masks: str | None = None,
     group: str | None = None,
+    holdout_groups: Sequence[str] = (),
     snap: bool = False,
     missing_as_wrong: bool = False,
     out: str | Path | None = None,
@@ -58,8 +68,9 @@ def evaluate(
         predictions: a run folder, a .safetensors file or a Predictor; a folder of mask files, paired with the images by
             name; or arrays of class ids (H, W), one an image, in the order of the data
         data: a folder, a Dataset, or (images, masks) as two lists
-        split: default: test if the data has one, else val, else everything
+        split: default: held-out if groups were held out, test if the data has one, else val, else everything
         classes, images, masks, group, snap: how the data is opened, see open_dataset
+        holdout_groups: groups to score as split held-out; default: those that the run held out of this data
         missing_as_wrong: an image without a prediction file counts as wrong instead of being an error
         out: folder for evaluation.json and the pictures of the `keep` worst and best images, or a .json file
         device, exact, tile, flips: how the run predicts, see Predictor
@@ -71,7 +82,7 @@ def evaluate(
         CheckpointError: the run cannot be loaded.
     """
     predictor = predictor_of(predictions, device=device, exact=exact, tile=tile, flips=flips)
-    dataset, seen = open_data(data, Opening(classes, images, masks, group, snap), predictions, predictor)
+    dataset, seen = open_data(data, Opening(classes, images, masks, group, snap, holdout_groups), predictions, predictor)
     pairs, chosen, notes = choose_split(dataset, split, ((predictor.manifest.scores or {}).get("split") if predictor else None))
     if out is not None and not overwrite:
         check_free(out)
@@ -146,6 +157,7 @@ def score(
     total = np.zeros((len(dataset.classes), len(dataset.classes) + 1), np.int64)
     ignored_px = 0
     scores: list[ImageScore] = []
+    edges: list[NDArray[np.float64]] = []
     pictures = _Extremes(keep)
     for done, pair in enumerate(pairs, start=1):
         sample = dataset.read(pair)
@@ -153,7 +165,9 @@ def score(
         matrix, ignored = count_pairs(truth, found, dataset.classes)
         total += matrix
         ignored_px += ignored
-        scores.append(ImageScore.of(pair.name, pair.group, tally_of(matrix), dataset.classes))
+        outlines = boundary_f1(outline_tally(truth, found, dataset.classes))
+        scores.append(ImageScore.of(pair.name, pair.group, tally_of(matrix), dataset.classes, outlines))
+        edges.append(outlines)
         pictures.offer(scores[-1], sample, truth, found)
         if progress:
             progress(done, len(pairs))
@@ -164,7 +178,7 @@ def score(
         scores=SemanticScores.of(total, dataset.classes, ignored_px),
         per_image=tuple(scores),
         intervals=bootstrap(
-            score_statistics(np.stack([s.tally for s in scores]), dataset.classes),
+            score_statistics(np.stack([s.tally for s in scores]), dataset.classes, np.stack(edges)),
             [s.group for s in scores],
             resamples=resamples if intervals else 0,
             seed=seed,

@@ -81,7 +81,8 @@ def predict_files(
             full. An input that cannot be read or answered is no error: it is in the report's `failed`.
     """
     jobs = plan([sources] if isinstance(sources, (str, Path)) else list(sources), Path(out))
-    _check_free(jobs, overlay=overlay, probabilities=probabilities, overwrite=overwrite)
+    more = {"_overlay.png": overlay, "_uncertainty.png": predictor.passes > 0, "_probs.npy": probabilities}
+    _check_free(jobs, [ending for ending, wanted in more.items() if wanted], overwrite=overwrite)
     done, failed = [], []  # type: tuple[list[Path], list[Failure]]
 
     def write(job: Job, found: Segmentation) -> Path:
@@ -170,8 +171,8 @@ def _stem(below: Path) -> str:
     return str(below.with_suffix("")).casefold()
 
 
-def _check_free(jobs: Sequence[Job], *, overlay: bool, probabilities: bool, overwrite: bool) -> None:
-    endings = [*SUFFIXES.values(), *(["_overlay.png"] if overlay else []), *(["_probs.npy"] if probabilities else [])]
+def _check_free(jobs: Sequence[Job], more: Sequence[str], *, overwrite: bool) -> None:
+    endings = [*SUFFIXES.values(), *more]
     inputs = {job.source.resolve() for job in jobs}
     resolved = {folder: folder.resolve() for folder in {job.folder for job in jobs}}
     owner: dict[str, Job] = {}

@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -22,14 +23,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from maskwright.checkpoint import Manifest, load_checkpoint
+from maskwright.checkpoint import Manifest
 from maskwright.errors import InputError
 from maskwright.inference.backends import Precision, choose_device, choose_precision, forward_on
 from maskwright.inference.decode import decode
 from maskwright.inference.tiled import in_pieces, tiles_for
 from maskwright.inference.tta import flipped
+from maskwright.inference.uncertainty import check_samples, monte_carlo
 from maskwright.io.image import Image
 from maskwright.io.read import read_image
+from maskwright.published import load_model
 from maskwright.result import Segmentation
 from maskwright.transforms import Frame
 
@@ -60,13 +63,15 @@ class Predictor:
         exact: eager fp32, the reference that the quick ways are compared with
         tile: side in px of overlapping tiles, a multiple of 32; None cuts only images that are too large for one pass (tiled.py)
         flips: average over the image and its left-right mirror image; twice the time
+        passes: 0 for one answer; 2 or more average so many passes with the model's dropout on, and answers carry `uncertainty`
 
     Attributes:
         classes: what the ids in the answers mean
+        passes: as given
         runtime: what the model runs on, for people: "cpu bf16"
 
     Raises:
-        InputError: the device, precision or tile cannot be had.
+        InputError: the device, precision, tile or passes cannot be had.
     """
 
     def __init__(
@@ -79,6 +84,7 @@ class Predictor:
         exact: bool = False,
         tile: int | None = None,
         flips: bool = False,
+        passes: int = 0,
     ) -> None:
         tiles_for((1, 1), tile)  # a wish that cannot be had is refused now, not at the first large image
         self.device = choose_device(device)
@@ -87,6 +93,9 @@ class Predictor:
         self.runtime = f"{self.device.type} {chosen}" + (", exact" if exact else "") + (", flips" if flips else "")
         forward = forward_on(model, self.device, chosen, exact=exact)
         self._forward, self._tile = flipped(forward) if flips else forward, tile
+        self._model, self.passes, self._sampling = model, passes, Lock()
+        if passes:
+            check_samples(model, passes)
 
     @classmethod
     def load(
@@ -97,14 +106,16 @@ class Predictor:
         exact: bool = False,
         tile: int | None = None,
         flips: bool = False,
+        passes: int = 0,
     ) -> Predictor:
-        """From a run folder or a .safetensors file that maskwright wrote; the other arguments are those of Predictor.
+        """From a run folder, a .safetensors file that maskwright wrote, or the name of a published model (see published.py);
+        the other arguments are those of Predictor.
 
         Raises:
-            CheckpointError: there is no usable checkpoint; see load_checkpoint.
+            CheckpointError, InputError: there is no usable checkpoint; see load_model.
         """
-        model, manifest = load_checkpoint(path)
-        return cls(model, manifest, device=device, precision=precision, exact=exact, tile=tile, flips=flips)
+        model, manifest = load_model(path)
+        return cls(model, manifest, device=device, precision=precision, exact=exact, tile=tile, flips=flips, passes=passes)
 
     @overload
     def __call__(self, source: Source, *, confidence: bool = ..., probabilities: bool = ...) -> Segmentation: ...
@@ -174,12 +185,22 @@ class Predictor:
     def _answer(self, prepared: Prepared, confidence: bool, probabilities: bool) -> Segmentation:
         image, x, frame = prepared
         try:
-            found = decode(
-                in_pieces(self._forward, x, self._tile), frame, self.classes, confidence=confidence, probs=probabilities
-            )
+            raw, variance = self._sampled(x) if self.passes else (in_pieces(self._forward, x, self._tile), None)
+            found = decode(raw, frame, self.classes, confidence=confidence, probs=probabilities)
         except InputError as error:
             raise InputError(f"{image.path or image.name}: {error}") from error
-        return Segmentation(found.labels, self.classes, image, found.confidence, found.probs)
+        uncertainty = None if variance is None else frame.restore(variance[None])[0, 0].cpu().numpy()
+        return Segmentation(found.labels, self.classes, image, found.confidence, found.probs, uncertainty=uncertainty)
+
+    def _sampled(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Log-probabilities, whose softmax is the mean over the passes, in one band; and the uncertainty (1, h, w)."""
+
+        def whole(image: Tensor) -> Tensor:
+            return torch.cat(list(in_pieces(self._forward, image, self._tile)), dim=2)
+
+        with self._sampling:  # dropout is switched on in the model itself, which threads share
+            found = monte_carlo(self._model, x, passes=self.passes, forward=whole)
+        return [found.probs.clamp(min=1e-12).log()], found.uncertainty
 
 
 load = Predictor.load  # maskwright.load(run)(image)

@@ -1,57 +1,44 @@
 """Encoders from timm: any image classifier of that library whose maps halve from step to step, for any number of channels.
 
-Source: timm (Apache-2.0), its `features_only` models. Weights: timm.models.adapt_input_conv fits a first convolution of three
-channels to another number: one channel takes the sum over the three, C channels repeat them in order and scale by 3 / C.
-Differs: nothing is ever downloaded; fixed-size encoders are refused at the start instead of at the first odd image.
+Source: timm (Apache-2.0), its `features_only` models.
+Differs: fixed-size encoders are refused at the start instead of at the first odd image; padding that timm works out from every
+map's size is a constant here (SameOnGrid, MeanOnGrid).
+Weights: any that timm publishes, or a file; see loading.load_weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any
 
 import timm
 import torch
-from timm.models import adapt_input_conv
+import torch.nn.functional as F
+from timm.layers.conv2d_same import Conv2dSame
+from timm.layers.helpers import to_2tuple
+from timm.layers.pool2d_same import AvgPool2dSame
 from torch import Tensor, nn
 
-from maskwright.errors import CheckpointError, InputError
-from maskwright.models.weight_files import read_weights, spelling
+from maskwright.errors import InputError
+from maskwright.models.sizes import on_grid
+
+OUTPUT_STRIDES = (32, 16, 8)
 
 
-@dataclass(frozen=True)
-class EncoderWeights:
-    """What was loaded into an encoder, for the manifest.
-
-    Attributes:
-        source: file, or name of the package that brought it
-        licence: where the source states one
-        mean, std: of the images (in [0, 1]) that timm's own weights of this encoder were trained with, where it lists them
-        first_layer: "as stored", or how three channels became another number
-    """
-
-    source: str
-    licence: str | None
-    mean: tuple[float, ...] | None
-    std: tuple[float, ...] | None
-    first_layer: str
-
-
-class TimmEncoder(nn.Module):
-    """A timm model without its head, as the contracting path of a U-Net.
+class FromTimm(nn.Module):
+    """What all encoders that hold a timm model have in common: its name, and weights under timm's names (loading.load_weights).
 
     Attributes:
-        widths, strides: channels and pixels per step of each map, shallowest first
-
-    Shapes:
-        forward: (B, C, H, W), H and W multiples of strides[-1], to maps (B, widths[i], H / strides[i], W / strides[i])
+        name, channels: of the timm model, of the image
+        net: the timm model; subclasses make it
 
     Raises:
-        InputError: timm has no such model (near names are shown), its maps do not halve, or it takes one size only.
+        InputError: timm has no such model; near names are shown.
     """
+
+    net: nn.Module
 
     def __init__(self, name: str, channels: int) -> None:
         super().__init__()
@@ -60,112 +47,153 @@ class TimmEncoder(nn.Module):
             raise InputError(
                 f"no encoder named {name!r} in timm {timm.__version__}; did you mean {', '.join(near) or 'resnet34'}?"
             )
+        self.name, self.channels = name, channels
+
+    def fitted(self, stored: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Published weights, under timm's names, in this encoder's shapes: resized here where those depend on the image."""
+        return stored
+
+
+class TimmEncoder(FromTimm):
+    """A timm model without its head, as the contracting path of a U-Net.
+
+    Arguments:
+        output_stride: 16 or 8: the last stages keep their maps at that stride and dilate their convolutions instead, so that
+            strides are as (2, 4, 8, 8, 8); weights are the same. 32: as the model was made
+
+    Attributes:
+        widths, strides: channels and pixels per step of each map, shallowest first
+        any_size: whether images of any size go in as they are, each map's sides being H / stride and W / stride rounded up
+
+    Shapes:
+        forward: (B, C, H, W), H and W multiples of strides[-1], to maps (B, widths[i], H / strides[i], W / strides[i])
+
+    Raises:
+        InputError: timm has no such model (near names are shown), its maps do not halve, or it takes one size only; it cannot
+            dilate to `output_stride`.
+    """
+
+    def __init__(self, name: str, channels: int, *, output_stride: int = 32) -> None:
+        super().__init__(name, channels)
+        if output_stride not in OUTPUT_STRIDES:
+            known = ", ".join(map(str, OUTPUT_STRIDES))
+            raise InputError(f"output_stride={output_stride!r} is not usable; expected one of {known}.")
         # Swin pads its windows to any size, but only if told to.
         options = {"strict_img_size": False} if name.startswith("swin") else {}
-        self.name, self.channels = name, channels
-        net = _features(name, in_chans=channels, **options)
-        self.net: nn.Module = net
+        dilated = output_stride < 32
+        net = _features(name, in_chans=channels, **options, **({"output_stride": output_stride} if dilated else {}))
+        self.net = net
+        for place, layer in list(net.named_modules()):
+            if isinstance(layer, Conv2dSame):
+                net.set_submodule(place, SameOnGrid(layer))
+            elif isinstance(layer, AvgPool2dSame) and layer.stride in (1, (1, 1)):
+                net.set_submodule(place, MeanOnGrid(layer))
         self.widths: tuple[int, ...] = tuple(net.feature_info.channels())
         self.strides: tuple[int, ...] = tuple(net.feature_info.reduction())
         self.channels_last_axis = str(getattr(net, "output_fmt", "")).endswith("NHWC")
-        if any(s & (s - 1) for s in self.strides) or any(a >= b for a, b in pairwise(self.strides)):
+        if any(s & (s - 1) for s in self.strides) or (not dilated and any(a >= b for a, b in pairwise(self.strides))):
             raise InputError(
                 f"encoder {name!r} gives maps at strides {list(self.strides)}; a U-Net needs sizes that halve, as in resnet34."
             )
+        if dilated and self.strides[-1] != output_stride:
+            raise InputError(
+                f"encoder {name!r} gives maps at strides {list(self.strides)} and does not reach output_stride={output_stride}; "
+                "choose another, as resnet34."
+            )
         self._try_two_sizes()
+        self.any_size = self._takes_any_size()
 
     def forward(self, image: Tensor) -> list[Tensor]:
         maps: list[Tensor] = self.net(image)
-        return [m.permute(0, 3, 1, 2) for m in maps] if self.channels_last_axis else maps
+        if not self.channels_last_axis:
+            return maps
+        maps = [m.permute(0, 3, 1, 2) for m in maps]
+        # A graph for any size needs strides that do not depend on where a side of 1 px would stand.
+        return [m.contiguous() for m in maps] if torch.compiler.is_compiling() else maps
+
+    def filled(self, image: Tensor) -> Tensor:
+        """The image, with its border repeated up to the grid of the last map only where this encoder cannot do without.
+
+        For networks that need no exact ratio between their maps: they then see the same borders as where they were published.
+        In training an image of one cell is filled up to two along each side, for batch norm.
+        """
+        grid = self.strides[-1]
+        one_cell = self.training and max(image.shape[-2:]) <= grid
+        return image if self.any_size and not one_cell else on_grid(image, grid, least=2 if one_cell else 1)
 
     def _try_two_sizes(self) -> None:
         """One pass over an oblong image: transformers of fixed size fail here rather than on the user's first image."""
         h, w = 2 * self.strides[-1], 3 * self.strides[-1]
         expected = [(1, c, h // s, w // s) for c, s in zip(self.widths, self.strides, strict=True)]
-        self.net.eval()
         try:
-            with torch.no_grad():
-                found = [tuple(m.shape) for m in self(torch.zeros(1, self.channels, h, w))]
+            found = self._shapes(h, w)
         except (RuntimeError, AssertionError) as error:
             raise InputError(
                 f"encoder {self.name!r} does not take images of any size ({error}); choose another, as resnet34."
             ) from error
-        self.net.train()
         if found != expected:
             raise InputError(
                 f"encoder {self.name!r} turns {h} x {w} px into {found}, expected {expected}; choose another, as resnet34."
             )
 
+    def _takes_any_size(self) -> bool:
+        # Other steps than these (timm's ..Same layers, pooling that rounds up) pad by what they find, which no graph can hold.
+        layers = [m for m in self.net.modules() if not list(m.children())]
+        steps = [m for m in layers if getattr(m, "stride", 1) not in (1, (1, 1))]
+        if not all(type(m) in (nn.Conv2d, nn.MaxPool2d) and not getattr(m, "ceil_mode", False) for m in steps):
+            return False
+        h, w = 1, self.strides[-1] + 1  # no side is a multiple of any stride but 1
+        try:
+            found = self._shapes(h, w)
+        except (RuntimeError, AssertionError):
+            return False
+        return found == [(1, c, -(-h // s), -(-w // s)) for c, s in zip(self.widths, self.strides, strict=True)]
 
-def load_encoder_weights(encoder: nn.Module, source: str) -> EncoderWeights:
-    """Start an encoder from weights trained elsewhere; nothing changes if anything does not fit.
+    @torch.no_grad()
+    def _shapes(self, h: int, w: int) -> list[tuple[int, ...]]:
+        self.net.eval()
+        try:
+            return [tuple(m.shape) for m in self(torch.zeros(1, self.channels, h, w))]
+        finally:
+            self.net.train()
 
-    Weights of the classifier and of layers behind the last map are passed over. Prefixes that training tools add
-    ("module.", "model.", "encoder.", "backbone.") are ignored.
 
-    Arguments:
-        encoder: a TimmEncoder
-        source: path of a .safetensors, .pth, .pt or .bin file, or "pip:efficientnet_lite0" for weights that a package brings
+class SameOnGrid(nn.Conv2d):
+    """timm's convolution with TensorFlow's padding, for maps whose sides its stride divides: the padding is then a constant.
 
-    Raises:
-        InputError: not a timm encoder, no such file, or an unknown kind or name.
-        CheckpointError: the file cannot be read, or keys or shapes do not fit; the message lists them.
-        MissingExtraError: the package of a "pip:" source is not installed.
+    timm works it out from every map's size, over which torch.export with free sizes takes minutes. Weights are shared.
     """
-    if not isinstance(encoder, TimmEncoder):
-        raise InputError(
-            f"encoder weights {source} go into a timm encoder; this model has its own contracting path, so leave them out."
-        )
-    given = read_weights(source, blocks_per_stage=[len(s) for s in getattr(encoder.net, "blocks", [])])
-    own = encoder.net.state_dict()
-    fitted, first_layer = _fit(given.tensors, own, encoder, given.source)
-    encoder.net.load_state_dict(fitted)
-    known = timm.get_pretrained_cfg(encoder.name)
-    mean, std = (tuple(known.mean), tuple(known.std)) if known else (None, None)
-    return EncoderWeights(given.source, given.licence, mean, std, first_layer)
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        with torch.device("meta"):
+            super().__init__(
+                conv.in_channels,
+                conv.out_channels,
+                conv.kernel_size,  # type: ignore[arg-type]
+                stride=conv.stride,  # type: ignore[arg-type]
+                dilation=conv.dilation,  # type: ignore[arg-type]
+                groups=conv.groups,
+                bias=conv.bias is not None,
+            )
+        self.weight, self.bias = conv.weight, conv.bias
+        spans = [(k - 1) * d + 1 for k, d in zip(conv.kernel_size, conv.dilation, strict=True)]
+        more = [max(span - stride, 0) for span, stride in zip(spans, conv.stride, strict=True)]
+        self.borders = [n for total in reversed(more) for n in (total // 2, total - total // 2)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.pad(x, self.borders))
 
 
-def _fit(
-    stored: Mapping[str, Tensor], own: Mapping[str, Tensor], encoder: TimmEncoder, source: str
-) -> tuple[dict[str, Tensor], str]:
-    """The file's tensors under the encoder's keys, every one of them."""
-    by_spelling = {spelling(key): tensor for key, tensor in stored.items()}
-    # Counters of batches play no part in the result and are missing from old files.
-    missing = [k for k in own if spelling(k) not in by_spelling and not k.endswith("num_batches_tracked")]
-    known = {spelling(k) for k in own} | _all_keys(encoder.name)
-    unexpected = [k for k in stored if spelling(k) not in known]
-    fitted, wrong, first_layer = {}, [], "as stored"
-    c = encoder.channels
-    for key, tensor in own.items():
-        found = by_spelling.get(spelling(key), tensor)
-        if _is_first_layer(found, tensor):
-            found = adapt_input_conv(c, found.float())
-            first_layer = "sum over 3 channels" if c == 1 else f"3 channels repeated to {c}, times 3/{c}"
-        if found.shape != tensor.shape:
-            wrong.append(f"{key} {tuple(found.shape)} instead of {tuple(tensor.shape)}")
-        fitted[key] = found
-    problems = [
-        f"{len(v)} {what} ({_some(v)})"
-        for what, v in (("missing", missing), ("unexpected", unexpected), ("of another shape", wrong))
-        if v
-    ]
-    if problems:
-        raise CheckpointError(
-            f"{source}: not weights of the encoder {encoder.name!r}: {'; '.join(problems)}. "
-            "Choose the encoder that they were made for."
-        )
-    return fitted, first_layer
+class MeanOnGrid(nn.Module):
+    """timm's mean over neighbours at stride 1, in dilated ResNets of kind D, with its padding as a constant likewise."""
 
+    def __init__(self, pool: AvgPool2dSame) -> None:
+        super().__init__()
+        self.size = to_2tuple(pool.kernel_size)
+        self.borders = [n for total in reversed(self.size) for n in ((total - 1) // 2, total // 2)]
 
-def _is_first_layer(found: Tensor, own: Tensor) -> bool:
-    """Whether the two differ in nothing but the image's channels, three in the file."""
-    return own.ndim == 4 and own.shape[1] != 3 and found.shape == (own.shape[0], 3, *own.shape[2:])
-
-
-def _all_keys(name: str) -> set[str]:
-    """Every key that the whole classifier has, head included; on the meta device, so that it costs no memory."""
-    with torch.device("meta"):
-        return {spelling(k) for k in timm.create_model(name, pretrained=False).state_dict()}
+    def forward(self, x: Tensor) -> Tensor:
+        return F.avg_pool2d(F.pad(x, self.borders), self.size, 1)
 
 
 def _features(name: str, **options: Any) -> Any:
@@ -174,7 +202,10 @@ def _features(name: str, **options: Any) -> Any:
         return timm.create_model(name, features_only=True, pretrained=False, **options)
     except (RuntimeError, AttributeError, ValueError) as error:
         raise InputError(f"timm cannot give the maps of {name!r} ({error}); choose another encoder, as resnet34.") from error
-
-
-def _some(keys: list[str]) -> str:
-    return ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
+    except (TypeError, AssertionError, NotImplementedError) as error:
+        if "output_stride" not in options:
+            raise
+        raise InputError(
+            f"encoder {name!r} cannot dilate its convolutions to output_stride={options['output_stride']} ({error}); "
+            "choose another, as resnet34, or output_stride=32."
+        ) from error

@@ -1,7 +1,8 @@
-"""The parts that U-Nets are made of: two convolutions, a step up, a central crop, He's initial weights.
+"""The parts that U-Nets are made of: two convolutions, a step up, an attention gate, a central crop; He's initial weights.
 
-Source: Ronneberger, Fischer, Brox 2015, arXiv:1505.04597, figure 1 and section 3.
-Differs: norms, padding, identity shortcuts and upsampling by interpolation are options; the paper has none of them.
+Source: Ronneberger, Fischer, Brox 2015, arXiv:1505.04597, figure 1 and section 3; the gate: Oktay et al. 2018,
+arXiv:1804.03999, figure 2. Written from the papers.
+Differs: norms, padding, identity shortcuts and upsampling by interpolation are options; the first paper has none of them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 NORMS = ("batch", "group", "none")
 UPS = ("transpose", "bilinear")
+GATE_OPEN = 3.0  # sigmoid(3) = 0.95
 
 
 class TwoConvs(nn.Module):
@@ -63,8 +65,36 @@ class Up(nn.Module):
         return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False) if self.interpolate else x
 
 
+class AttentionGate(nn.Module):
+    """Dims those pixels of a map that the coarser map below has no use for (arXiv:1804.03999, equations 1 and 2, figure 2).
+
+    Both are brought to the coarser grid and to half of the map's channels, added, and squeezed to one coefficient in (0, 1)
+    a pixel. Interpolated to the map's own size, it multiplies every channel. The bias of the squeeze starts at GATE_OPEN, so
+    that an untrained gate lets nearly everything through, as the paper has it.
+
+    Shapes:
+        skip: (B, channels_skip, 2h, 2w)
+        coarser: (B, channels_coarser, h, w)
+        returns: (B, channels_skip, 2h, 2w)
+    """
+
+    def __init__(self, channels_skip: int, channels_coarser: int) -> None:
+        super().__init__()
+        inner = max(1, channels_skip // 2)
+        self.of_skip = nn.Conv2d(channels_skip, inner, 2, stride=2, bias=False)
+        self.of_coarser = nn.Conv2d(channels_coarser, inner, 1)
+        self.squeeze = nn.Conv2d(inner, 1, 1)
+
+    def forward(self, skip: Tensor, coarser: Tensor) -> Tensor:
+        both = F.relu(self.of_skip(skip) + self.of_coarser(coarser))
+        passed = self.squeeze(both).sigmoid()  # (B, 1, h, w)
+        return skip * F.interpolate(passed, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
 class Stage(nn.Module):
     """One step of the expanding path: up, beside the cropped map of the contracting path, two convolutions.
+
+    With attention=True the map goes through a gate that listens to the map below.
 
     Shapes:
         x: (B, channels_in, h, w)
@@ -73,16 +103,27 @@ class Stage(nn.Module):
     """
 
     def __init__(
-        self, channels_in: int, channels_skip: int, channels_out: int, *, up: str, padded: bool, norm: str, residual: bool
+        self,
+        channels_in: int,
+        channels_skip: int,
+        channels_out: int,
+        *,
+        up: str,
+        padded: bool,
+        norm: str,
+        residual: bool,
+        attention: bool = False,
     ) -> None:
         super().__init__()
         self.up = Up(channels_in, channels_out, up)
+        self.gate = AttentionGate(channels_skip, channels_in) if attention and channels_skip else None
         self.convs = TwoConvs(channels_skip + channels_out, channels_out, padded=padded, norm=norm, residual=residual)
 
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
-        x = self.up(x)
+        below, x = x, self.up(x)
         if skip is not None:
-            x = torch.cat([crop_to(skip, x), x], dim=1)
+            skip = crop_to(skip, x)
+            x = torch.cat([skip if self.gate is None else self.gate(skip, below), x], dim=1)
         out: Tensor = self.convs(x)
         return out
 
@@ -90,7 +131,7 @@ class Stage(nn.Module):
 def crop_to(x: Tensor, like: Tensor) -> Tensor:
     """The central part of x that is as high and wide as `like`: the grey arrows of figure 1."""
     (h, w), (height, width) = x.shape[-2:], like.shape[-2:]
-    if (h, w) == (height, width):
+    if not torch.compiler.is_compiling() and (h, w) == (height, width):
         return x
     top, left = (h - height) // 2, (w - width) // 2
     return x[..., top : top + height, left : left + width]
@@ -99,14 +140,16 @@ def crop_to(x: Tensor, like: Tensor) -> Tensor:
 def he_init(module: nn.Module) -> None:
     """Draw all convolutions from a Gaussian with standard deviation sqrt(2 / N), biases 0; for nn.Module.apply.
 
-    N is the number of incoming nodes of one neuron (section 3): kernel height x width x channels. A 2x2 transposed
-    convolution with stride 2 reaches every output pixel once, so its N is the channels alone.
+    N is the number of incoming nodes of one neuron (section 3): kernel height x width x channels, those of its own group
+    only. A 2x2 transposed convolution with stride 2 reaches every output pixel once, so its N is the channels alone.
     """
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         taps = 1 if isinstance(module, nn.ConvTranspose2d) else math.prod(module.kernel_size)
-        nn.init.normal_(module.weight, std=math.sqrt(2 / (taps * module.in_channels)))
+        nn.init.normal_(module.weight, std=math.sqrt(2 * module.groups / (taps * module.in_channels)))
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+    elif isinstance(module, AttentionGate) and module.squeeze.bias is not None:
+        nn.init.constant_(module.squeeze.bias, GATE_OPEN)  # not 0 as its convolution had it: apply() visits the parts first
 
 
 def _conv(channels_in: int, channels_out: int, padded: bool, norm: str) -> list[nn.Module]:

@@ -6,11 +6,20 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 
 from torch import nn
 
 from maskwright.errors import InputError
+from maskwright.models.bisenet import BiSeNetV2
+from maskwright.models.deeplab import DeepLabV3, DeepLabV3Plus
+from maskwright.models.eomt import EoMT
+from maskwright.models.fcn import FCN, FCNGoogLeNet
+from maskwright.models.fcn_resnet import FCNResNet
+from maskwright.models.fpn import FPN, UPerNet
+from maskwright.models.segnet import SegNet, SegNetBasic
 from maskwright.models.unet import UNet
+from maskwright.models.unetpp import UNetPlusPlus
 
 
 @dataclass(frozen=True)
@@ -23,6 +32,7 @@ class Entry:
         paper: arXiv number
         multiple_of: sizes that need no padding inside are multiples of it; any size goes in
         summary: one line for `maskwright models`
+        weights: what `--weights` takes for it, as it is written there; NAME stands for any, as in "timm:NAME"
     """
 
     build: Callable[..., nn.Module]
@@ -30,6 +40,7 @@ class Entry:
     paper: str
     multiple_of: int
     summary: str
+    weights: tuple[str, ...] = ()
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -37,9 +48,113 @@ class Entry:
         return tuple(n for n in inspect.signature(self.build).parameters if n not in ("self", "channels", "classes"))
 
 
+# Weights of any timm model for its encoder, hub or not.
+ON_TIMM = ("timm:NAME", "pip:efficientnet_lite0")
+
 MODELS: dict[str, Entry] = {
     "unet": Entry(
-        UNet, task="semantic", paper="1505.04597", multiple_of=1, summary="U-Net as drawn, padded, or on any timm encoder"
+        UNet,
+        task="semantic",
+        paper="1505.04597",
+        multiple_of=1,
+        summary="U-Net as drawn, padded, or on any timm encoder",
+        weights=ON_TIMM,
+    ),
+    "unetpp": Entry(
+        UNetPlusPlus,
+        task="semantic",
+        paper="1807.10165",
+        multiple_of=1,
+        summary="U-Net++: nested columns between the paths",
+        weights=ON_TIMM,
+    ),
+    "fcn32s": Entry(
+        partial(FCN, 32),
+        task="semantic",
+        paper="1411.4038",
+        multiple_of=32,
+        summary="FCN-32s on VGG-16",
+        weights=("torchvision:vgg16",),
+    ),
+    "fcn16s": Entry(
+        partial(FCN, 16),
+        task="semantic",
+        paper="1411.4038",
+        multiple_of=32,
+        summary="FCN-16s: scores of pool4 added",
+        weights=("torchvision:vgg16",),
+    ),
+    "fcn8s": Entry(
+        partial(FCN, 8),
+        task="semantic",
+        paper="1411.4038",
+        multiple_of=32,
+        summary="FCN-8s: scores of pool4 and pool3 added",
+        weights=("torchvision:vgg16",),
+    ),
+    "fcn_googlenet": Entry(
+        FCNGoogLeNet,
+        task="semantic",
+        paper="1411.4038",
+        multiple_of=32,
+        summary="FCN-32s on GoogLeNet",
+        weights=("torchvision:googlenet",),
+    ),
+    "segnet": Entry(
+        SegNet,
+        task="semantic",
+        paper="1511.00561",
+        multiple_of=32,
+        summary="SegNet: VGG-16 down and up, unpooling by positions",
+        weights=("torchvision:vgg16_bn",),
+    ),
+    "segnet_basic": Entry(
+        SegNetBasic,
+        task="semantic",
+        paper="1511.00561",
+        multiple_of=16,
+        summary="SegNet-Basic: four 7x7 convolutions each way",
+    ),
+    "bisenetv2": Entry(
+        BiSeNetV2, task="semantic", paper="2004.02147", multiple_of=32, summary="BiSeNetV2: real time, trained from scratch"
+    ),
+    "fcn_resnet": Entry(
+        FCNResNet,
+        task="semantic",
+        paper="1411.4038",
+        multiple_of=1,
+        summary="FCN on a dilated ResNet, torchvision's form",
+        weights=("torchvision:fcn_resnet50", *ON_TIMM),
+    ),
+    "deeplabv3": Entry(
+        DeepLabV3,
+        task="semantic",
+        paper="1706.05587",
+        multiple_of=1,
+        summary="DeepLabV3: atrous pyramid pooling on any timm encoder",
+        weights=("torchvision:deeplabv3_resnet50", *ON_TIMM),
+    ),
+    "deeplabv3plus": Entry(
+        DeepLabV3Plus,
+        task="semantic",
+        paper="1802.02611",
+        multiple_of=1,
+        summary="DeepLabV3+: the same with a small decoder",
+        weights=ON_TIMM,
+    ),
+    "fpn": Entry(
+        FPN, task="semantic", paper="1901.02446", multiple_of=32, summary="Panoptic FPN's semantic branch", weights=ON_TIMM
+    ),
+    "upernet": Entry(
+        UPerNet, task="semantic", paper="1807.10221", multiple_of=32, summary="UPerNet: pyramid pooling and FPN", weights=ON_TIMM
+    ),
+    "eomt": Entry(
+        EoMT,
+        task="semantic",
+        paper="2503.19108",
+        multiple_of=16,
+        summary="EoMT: a plain ViT with queries, no decoder",
+        weights=("timm:NAME",),
     ),
 }
 

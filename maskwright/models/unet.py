@@ -4,7 +4,9 @@ Source: Ronneberger, Fischer, Brox 2015, arXiv:1505.04597. padded=False is figur
 crops, 31,030,658 parameters at one channel in and two classes out, images of any size by the overlap-tile strategy (figure 2).
 Differs: padded=True (the default) keeps sizes and norms batches; residual=True adds identity shortcuts; encoder="resnet34"
 takes the contracting path from timm, with a narrower expanding path that ends at full size. None of these are the paper's.
-Weights: none; a timm encoder may start from a file (encoders.load_encoder_weights).
+attention=True is Attention U-Net (Oktay et al. 2018, arXiv:1804.03999, figure 1): a gate on every copied map but the one of
+full size, which its section 3 leaves as it is.
+Weights: none; a timm encoder may start from a file (loading.load_weights).
 """
 
 from __future__ import annotations
@@ -16,9 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskwright.errors import InputError
+from maskwright.models.arguments import check_choice, check_share, check_whole
 from maskwright.models.encoders import TimmEncoder
 from maskwright.models.layers import NORMS, UPS, Stage, TwoConvs, he_init
-from maskwright.ops.tiles import mirrored
+from maskwright.models.sizes import check_image, cropped, on_grid
 
 WIDTH, DEPTH, MAX_WIDTH = 64, 4, 1024
 MOST_DEPTH = 8  # the deepest map's pixel then stands for 256 x 256; deeper nets would only pad
@@ -39,6 +42,8 @@ class UNet(nn.Module):
         encoder: name of a timm model that takes the place of the contracting path, or None
         decoder: channels of the expanding path, deepest first, one a step; None: as the contracting path, or with
             an encoder 16 at full size, doubling to 256 at depth
+        attention: a gate on each map that is copied, except at full size; as "bilinear", it looks across the cut edges of
+            tiles, so that unpadded tiles agree to the last digit only without it
 
     Raises:
         InputError: an argument is out of range, or does not go with `encoder`; the message names it.
@@ -59,13 +64,17 @@ class UNet(nn.Module):
         dropout: float = 0.0,
         encoder: str | None = None,
         decoder: Sequence[int] | None = None,
+        attention: bool = False,
     ) -> None:
         super().__init__()
         if norm is None:
             norm = "batch" if padded else "none"
-        _check_numbers(channels=channels, classes=classes, width=width, depth=depth, max_width=max_width)
-        _check_depth(depth)
-        _check_choices(norm=norm, up=up, dropout=dropout)
+        check_whole(channels=channels, classes=classes, width=width, depth=depth, max_width=max_width)
+        check_share(dropout=dropout)
+        check_choice("norm", norm, NORMS)
+        check_choice("up", up, UPS)
+        if depth > MOST_DEPTH:
+            raise InputError(f"depth={depth} is not usable; expected at most {MOST_DEPTH}.")
         if encoder is not None and (not padded or (width, depth, max_width) != (WIDTH, DEPTH, MAX_WIDTH)):
             raise InputError(
                 f"width, depth, max_width and padded=False describe the paper's contracting path, which encoder={encoder!r} "
@@ -80,7 +89,9 @@ class UNet(nn.Module):
             self.encoder = Contracting(channels, widths, padded=padded, norm=norm, residual=residual)
             self.encoder.apply(he_init)
         self.dropout = nn.Dropout(dropout)
-        self.expanding = Expanding(self.encoder, decoder, up=up, padded=padded, norm=norm, residual=residual)
+        if attention and not any(stride > 1 for stride in self.encoder.strides[:-1]):
+            raise InputError(f"attention=True gates the copied maps below full size, and depth={depth} has none; take 2 or more.")
+        self.expanding = Expanding(self.encoder, decoder, up=up, padded=padded, norm=norm, residual=residual, attention=attention)
         self.head = nn.Conv2d(self.expanding.widths[-1], classes, 1)
         self.expanding.apply(he_init)
         self.head.apply(he_init)
@@ -95,13 +106,13 @@ class UNet(nn.Module):
         Edge cases: padded, the right and lower border are repeated up to the grid of the deepest map. Unpadded, the
         image continues as in a mirror by as much as the convolutions take (92 px at depth 4), as often as it must.
         """
-        if image.ndim != 4 or image.shape[1] != self.channels or 0 in image.shape:
-            raise InputError(
-                f"the model takes (B, {self.channels}, H, W), found {tuple(image.shape)}; check the image's channels."
-            )
-        h, w = image.shape[-2:]
-        logits = self._paths(self._on_grid(image)) if self.padded else self.valid_forward(self.with_margins(image))
-        return logits[..., :h, :w]  # (B, K, H, W)
+        check_image(image, self.channels)
+        if self.padded:
+            # In training two cells: batch norm refuses a single image whose deepest map is one pixel.
+            logits = self._paths(on_grid(image, self.encoder.strides[-1], least=2 if self.training else 1))
+        else:
+            logits = self._paths(self.with_margins(image))
+        return cropped(logits, image)  # (B, K, H, W)
 
     def valid_forward(self, image: Tensor) -> Tensor:
         """Figure 1 as drawn: logits of the pixels that see no border, (B, C, 572, 572) to (B, K, 388, 388) at depth 4.
@@ -133,8 +144,9 @@ class UNet(nn.Module):
         margin = margin_px(depth)
         for axis in (2, 3):
             length = image.shape[axis]
-            index = mirrored(-margin, valid_px(length, depth) - margin, length)
-            image = image.index_select(axis, torch.from_numpy(index).to(image.device))
+            there_and_back = max(2 * (length - 1), 1)
+            index = torch.arange(-margin, valid_px(length, depth) - margin, device=image.device) % there_and_back
+            image = image.index_select(axis, torch.minimum(index, there_and_back - index))
         return image
 
     def _paths(self, image: Tensor) -> Tensor:
@@ -142,14 +154,6 @@ class UNet(nn.Module):
         x = self.expanding(self.dropout(maps[-1]), maps[:-1])
         logits: Tensor = self.head(x)
         return logits
-
-    def _on_grid(self, image: Tensor) -> Tensor:
-        (h, w), grid = image.shape[-2:], self.encoder.strides[-1]
-        bottom, right = -h % grid, -w % grid
-        # A deepest map of one pixel has no variance: batch norm refuses to train on a single such image.
-        if h <= grid and w <= grid:
-            right += grid
-        return F.pad(image, (0, right, 0, bottom), mode="replicate") if bottom or right else image
 
 
 class Contracting(nn.Module):
@@ -183,6 +187,7 @@ class Expanding(nn.Module):
         padded: bool,
         norm: str,
         residual: bool,
+        attention: bool,
     ) -> None:
         super().__init__()
         strides = [encoder.strides[-1] >> i for i in range(1, encoder.strides[-1].bit_length())]
@@ -197,7 +202,7 @@ class Expanding(nn.Module):
         self.has_skip = [s in skips for s in strides]
         channels_in = (encoder.widths[-1], *self.widths[:-1])
         self.stages = nn.ModuleList(
-            Stage(c, skips.get(s, 0), out, up=up, padded=padded, norm=norm, residual=residual)
+            Stage(c, skips.get(s, 0), out, up=up, padded=padded, norm=norm, residual=residual, attention=attention and s > 1)
             for c, s, out in zip(channels_in, strides, self.widths, strict=True)
         )
 
@@ -224,22 +229,3 @@ def valid_px(wanted_px: int, depth: int) -> int:
     grid = 1 << depth
     steps = max(0, -(-(wanted_px - 4) // grid))
     return (steps + 8) * grid + 4 * (grid - 1)
-
-
-def _check_numbers(**given: int) -> None:
-    for name, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InputError(f"{name}={value!r} is not usable; expected a whole number of 1 or more.")
-
-
-def _check_depth(depth: int) -> None:
-    if depth > MOST_DEPTH:
-        raise InputError(f"depth={depth} is not usable; expected at most {MOST_DEPTH}.")
-
-
-def _check_choices(norm: str, up: str, dropout: float) -> None:
-    for name, value, known in (("norm", norm, NORMS), ("up", up, UPS)):
-        if value not in known:
-            raise InputError(f"{name}={value!r} is not known; expected one of {', '.join(known)}.")
-    if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:
-        raise InputError(f"dropout={dropout!r} is not usable; expected a share from 0 up to, but not, 1.")

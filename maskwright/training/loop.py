@@ -36,12 +36,15 @@ def fit(
     """
     device = next(net.parameters()).device
     net.train()
+    anneal = getattr(getattr(net, "module", net), "anneal", None)  # of networks whose training changes with its progress
     for images, targets in batches:
         rate = set_learning_rate(optimizer, recipe, progress.step)
+        if anneal is not None:
+            anneal(progress.step / recipe.steps)
         images = images.to(device, non_blocking=True, memory_format=memory_format(recipe))
         with autocast(recipe, device):
-            logits = net(images)  # (B, K, h, w)
-        value = loss(logits, targets.to(device, non_blocking=True).long())
+            output = net(images)  # logits (B, K, h, w), or what models.outputs lists
+        value = loss(output, targets.to(device, non_blocking=True).long())
         if not math.isfinite(shown := value.item()):
             raise InputError(not_finite(shown, progress.step, rate, recipe))
         optimizer.zero_grad()
@@ -61,7 +64,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, step: in
     else:
         share = 0.5 * (1 + math.cos(math.pi * (step - recipe.warmup_steps) / max(1, recipe.steps - recipe.warmup_steps)))
     for group in optimizer.param_groups:
-        group["lr"] = recipe.learning_rate * share
+        group["lr"] = recipe.learning_rate * share * group["share"]
     return recipe.learning_rate * share
 
 

@@ -10,11 +10,11 @@ from typing import Any
 from maskwright.classes import ClassMap
 from maskwright.data.check import check
 from maskwright.data.dataset import Dataset, open_dataset
-from maskwright.data.split import carve, ensure_splits
+from maskwright.data.split import INNER, as_trained
 from maskwright.data.wording import counted
 from maskwright.errors import CheckpointError, InputError
 from maskwright.io.write import fresh_folder
-from maskwright.progress import progress
+from maskwright.progress import progress, say
 from maskwright.training.processes import Processes
 
 
@@ -30,6 +30,8 @@ class Options:
     snap: bool = False
     skip_bad: bool = False
     holdout: float | None = None
+    holdout_groups: tuple[str, ...] = ()
+    fit: tuple[str, ...] = ()
     seed: int = 0
     weight_licence: str | None = None
 
@@ -76,7 +78,8 @@ def saved_options(folder: Path, given: Options) -> Options:
     """The options that the run was started with; the data may have moved, so the given path counts."""
     try:
         saved = json.loads((folder / "state" / "options.json").read_text(encoding="utf-8"))
-        return replace(Options(**saved), data=given.data)
+        groups, fit = (tuple(saved.get(key, ())) for key in ("holdout_groups", "fit"))  # JSON has no tuples
+        return replace(Options(**saved), data=given.data, holdout_groups=groups, fit=fit)
     except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"{folder}/state/options.json: cannot be read ({error}); start a new run.") from error
 
@@ -91,6 +94,8 @@ def open_data(data: Any, options: Options, classes: Any, *, checked: bool, show:
         group=options.group,
         snap=options.snap,
     )
+    if show and dataset.classes_found:
+        say(f"{dataset.name}: {dataset.classes_found}")
     if options.skip_bad or not checked:
         with progress("checking", show=show) as report_step:
             report = check(dataset, progress=report_step)
@@ -101,7 +106,5 @@ def open_data(data: Any, options: Options, classes: Any, *, checked: bool, show:
             rest = counted(len(errors) - 1, "more error")
             more = f" ({rest}: `maskwright check` lists all, --skip-bad leaves those files out.)" if errors[1:] else ""
             raise InputError(errors[0] + more)
-    dataset = ensure_splits(dataset, seed=options.seed, test=0.0 if options.holdout else 0.15)
-    if options.holdout is not None:
-        return carve(dataset, options.holdout, options.seed), "inner"
-    return dataset, "val"
+    dataset = as_trained(dataset, seed=options.seed, holdout=options.holdout, held_out=options.holdout_groups, fit=options.fit)
+    return dataset, "val" if options.holdout is None else INNER

@@ -20,11 +20,14 @@ from maskwright.data.dataset import Dataset, Pair
 from maskwright.errors import InputError
 from maskwright.io.image import Image
 from maskwright.recipe import Recipe
+from maskwright.training.networks import PLANNED, WITH_ENCODER, Planned, encoder_of
 from maskwright.transforms import Preprocess, resize_target
 
 # Settings that no data set has changed so far.
 STANDING_REASONS = {
     "weights": "none asked for: everything starts from random numbers",
+    "loss_settings": "each loss as it is usual; as in --set loss_settings.cross_entropy='{label_smoothing: 0.1}'",
+    "encoder_rate": "all parts learn alike; trained weights in the encoder may want less: --set encoder_rate=0.3",
     "weight_decay": "AdamW's usual strength, on the kernels only",
     "clip_norm": "one odd batch cannot throw the weights far",
     "patience": "the cosine ends by itself and the best weights are kept; --set patience=5 stops sooner",
@@ -125,8 +128,19 @@ def fingerprint(dataset: Dataset, pairs: Sequence[Pair], channels: int | None = 
     )
 
 
-def plan(data: Fingerprint, machine: Machine, *, model: str | None = None, encoder: str | None = None, seed: int = 0) -> Recipe:
-    """Choose every setting; `reasons` of the recipe says why, in the words that recipe.yaml shows."""
+def plan(
+    data: Fingerprint,
+    machine: Machine,
+    *,
+    model: str | None = None,
+    encoder: str | None = None,
+    weights: str | None = None,
+    seed: int = 0,
+) -> Recipe:
+    """Choose every setting; `reasons` of the recipe says why, in the words that recipe.yaml shows.
+
+    With `weights` the network is of the form that they are for, where their name tells it.
+    """
     reasons: dict[str, str] = {}
 
     def choose(key: str, value: Any, reason: str) -> Any:
@@ -134,24 +148,14 @@ def plan(data: Fingerprint, machine: Machine, *, model: str | None = None, encod
         return value
 
     gpu = machine.device.type == "cuda"
+    name = model or "unet"
     max_side_px, patch_hw = _sizes(data, gpu, reasons)
-    depth = max(2, min(5, int(np.log2(min(patch_hw) / 8))))
-    if encoder is not None:
-        args = choose("model_args", {"encoder": encoder}, "asked for")
-    else:
-        width = 32 if gpu else 16
-        args = {"width": width, "depth": depth, "max_width": 512}
-        reasons["model_args"] = (
-            f"depth {depth}: the coarsest map is {min(patch_hw) >> depth} px, so the whole window is in view; "
-            f"width {width}: {'a GPU carries it' if gpu else 'what a processor trains in minutes'}"
-        )
+    args, planned = _network(name, encoder, weights, patch_hw, gpu, reasons)
     batch = _batch(patch_hw, args.get("width", 32), machine, reasons)
     steps = int(np.clip(100 * data.images / batch, 500, 20000))
     smallest = min((s for s in data.class_share if s > 0), default=0.0)
     recipe = Recipe(
-        model=choose(
-            "model", model or "unet", "asked for" if model else "the strongest all-round choice for few labelled images"
-        ),
+        model=choose("model", name, "asked for" if model else "the strongest all-round choice for few labelled images"),
         model_args=args,
         channels=choose("channels", data.channels, "the images' channels" + (" are all equal: grey" if data.grey else "")),
         max_side_px=max_side_px,
@@ -160,13 +164,19 @@ def plan(data: Fingerprint, machine: Machine, *, model: str | None = None, encod
         mean=choose("mean", tuple(round(v, 4) for v in data.mean), "mean of the training images"),
         std=choose("std", tuple(round(v, 4) for v in data.std), "standard deviation of the training images"),
         augment=_augment(data, reasons),
-        losses=choose("losses", {"cross_entropy": 1.0, "dice": 1.0}, "cross entropy for calm gradients, Dice for small classes"),
+        losses=choose(
+            "losses",
+            dict(planned.losses),
+            planned.why_losses,
+        ),
         class_weights=choose(
             "class_weights", "none", f"smallest class {smallest:.1%} of the pixels; Dice already balances the classes"
         ),
         batch=batch,
         steps=steps,
-        learning_rate=choose("learning_rate", 2e-3 if encoder is None else 1e-3, "AdamW with warm-up and cosine"),
+        learning_rate=choose(
+            "learning_rate", min(planned.learning_rate, WITH_ENCODER) if "encoder" in args else planned.learning_rate, planned.why
+        ),
         seed=choose("seed", seed, "given or the default"),
         reasons=reasons | STANDING_REASONS,
     )
@@ -210,6 +220,31 @@ def _sizes(data: Fingerprint, gpu: bool, reasons: dict[str, str]) -> tuple[int |
         f"{'the whole image' if max_side or data.longest_px <= patch else 'a window'}, rounded up to multiples of 32"
     )
     return max_side, patch_hw
+
+
+def _network(
+    name: str, encoder: str | None, weights: str | None, patch_hw: tuple[int, int], gpu: bool, reasons: dict[str, str]
+) -> tuple[dict[str, Any], Planned]:
+    planned = PLANNED.get(name, Planned())
+    if encoder is not None:
+        reasons["model_args"] = "asked for"
+        return {"encoder": encoder}, planned
+    if weights is not None and (of_weights := encoder_of(weights)):
+        reasons["model_args"] = "the encoder that the weights are for"
+        return {"encoder": of_weights}, planned
+    if weights is not None and weights.startswith("torchvision:"):
+        reasons["model_args"] = "the size that the weights are for"
+        return dict(planned.gpu), planned
+    if name != "unet":
+        reasons["model_args"] = "the paper's size" if gpu else "a form of it that a processor trains in minutes"
+        return dict(planned.gpu if gpu else planned.processor), planned
+    depth = max(2, min(5, int(np.log2(min(patch_hw) / 8))))
+    width = 32 if gpu else 16
+    reasons["model_args"] = (
+        f"depth {depth}: the coarsest map is {min(patch_hw) >> depth} px, so the whole window is in view; "
+        f"width {width}: {'a GPU carries it' if gpu else 'what a processor trains in minutes'}"
+    )
+    return {"width": width, "depth": depth, "max_width": 512}, planned
 
 
 def _batch(patch_hw: tuple[int, int], width: int, machine: Machine, reasons: dict[str, str]) -> int:

@@ -37,7 +37,7 @@ from maskwright.training.opening import Options, check_free, folder_to_resume, n
 from maskwright.training.plan import Machine, fingerprint, plan, scheduled
 from maskwright.training.processes import Processes, processes
 from maskwright.training.reporter import Reporter
-from maskwright.training.setup import Parent, check_buildable, make_learner, with_encoder_weights
+from maskwright.training.setup import Parent, check_buildable, make_learner, with_weights
 from maskwright.training.state import Progress, load_state
 from maskwright.training.validate import validate, with_agreement
 from maskwright.training.watch import Watch, stop_signals
@@ -86,6 +86,8 @@ def train(
     skip_bad: bool = False,
     checked: bool = False,
     holdout: float | None = None,
+    holdout_groups: Sequence[str] = (),
+    fit: Sequence[str] = (),
     seed: int = 0,
     device: str = "auto",
     workers: int | None = None,
@@ -96,7 +98,8 @@ def train(
 
     Args:
         data: a folder (see docs: layouts), a Dataset, or (images, masks) as two lists of arrays
-        model, encoder, weights: the network, a timm encoder for it, and weights for the encoder; None lets the planner choose
+        model, encoder, weights: the network, a timm encoder for it, and weights to start from (a file or a
+            published name, see models/weight_sources.py); None lets the planner choose
         out: run folder; None makes runs/<name of the data>
         recipe: a recipe file or Recipe laid over the planned one; settings: single values laid over both
         minutes: time to train in all, preparation and validation included; None takes the recipe's steps
@@ -104,6 +107,9 @@ def train(
         from_run: start from the weights of an earlier run, also with other classes
         skip_bad: leave out the pairs in which the mask doctor finds errors instead of stopping; checked: it has run already
         holdout: validate on this share of the train split and leave the val split untouched
+        fit: splits to fit to, all together, instead of train alone: ("train", "val") leaves nothing of the two unused but the
+            images to choose by (see `holdout`)
+        holdout_groups: neither fit to nor choose by the images of these groups (see `group`): they become the split held-out
         device: "auto", "cpu", "cuda" or "mps"; workers: loader processes, None for one
         track: also log to "tensorboard" or "mlflow"
 
@@ -117,15 +123,17 @@ def train(
     given = {"--model": model, "--encoder": encoder, "--weights": weights, "--recipe": recipe, "--set": settings}
     if resume:
         _none_of(
-            {**given, "--minutes": minutes, "--from": from_run, "--holdout": holdout},
+            {**given, "--minutes": minutes, "--from": from_run, "--fit": fit}
+            | {"--holdout": holdout, "--holdout-group": holdout_groups},
             "--resume goes on with the run's own settings",
         )
     elif from_run is not None:
-        _none_of({k: given[k] for k in ("--model", "--encoder", "--weights")}, "--from takes the network of the earlier run")
+        _none_of({k: given[k] for k in ("--encoder", "--weights")}, "--from takes the network of the earlier run")
     options = Options(
         data=str(data) if isinstance(data, (str, Path)) else None,
         classes=str(classes) if isinstance(classes, (str, Path)) else None,
-        images=images, masks=masks, group=group, snap=snap, skip_bad=skip_bad, holdout=holdout, seed=seed,
+        images=images, masks=masks, group=group, snap=snap, skip_bad=skip_bad, holdout=holdout,
+        holdout_groups=tuple(holdout_groups), fit=tuple(fit), seed=seed,
     )  # fmt: skip
     try:
         with processes() as world:
@@ -147,7 +155,7 @@ def train(
             if parent is not None:
                 options = replace(options, weight_licence=parent.manifest.weight_licence)
             elif chosen.weights is not None:
-                chosen, licence = with_encoder_weights(chosen, len(dataset.classes), keep=overlay)
+                chosen, licence = with_weights(chosen, len(dataset.classes), keep=overlay)
                 options = replace(options, weight_licence=licence)
             folder = new_folder(data, out, world)
             sitting = _Sitting(folder, dataset, split, target, world, options, workers, parent, show)
@@ -375,11 +383,11 @@ def _planned(
     channels = Recipe().with_settings({"channels": overlay["channels"]}, "given").channels if "channels" in overlay else None
     if parent is not None:
         channels = parent.manifest.preprocess["channels"]
-    recipe = plan(
-        fingerprint(dataset, dataset.split("train"), channels), Machine.here(device), model=model, encoder=encoder, seed=seed
-    )
+    model = model or overlay.get("model")
+    looked = fingerprint(dataset, dataset.split("train"), channels)
+    recipe = plan(looked, Machine.here(device), model=model, encoder=encoder, weights=overlay.get("weights"), seed=seed)
     if parent is not None:
-        recipe = recipe.with_settings(parent.settings(), f"taken over from {parent.path}")
+        recipe = recipe.with_settings(parent.settings(model), f"taken over from {parent.path}")
     if "steps" in overlay:
         recipe = scheduled(recipe, recipe.with_settings({"steps": overlay["steps"]}, "given").steps, "given")
     return recipe.with_settings(overlay, "given")

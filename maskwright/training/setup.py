@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from maskwright import losses, models
-from maskwright.checkpoint import Manifest, load_checkpoint
+from maskwright import models
+from maskwright.checkpoint import Manifest
 from maskwright.classes import ClassMap
 from maskwright.errors import InputError
-from maskwright.models.encoders import EncoderWeights, load_encoder_weights
+from maskwright.published import load_model
 from maskwright.recipe import Recipe
+from maskwright.training.criterion import criterion_of
 from maskwright.training.ema import Ema
 from maskwright.training.loop import memory_format
 from maskwright.training.measure import Learner
@@ -23,7 +24,7 @@ from maskwright.training.measure import Learner
 
 @dataclass(frozen=True)
 class Parent:
-    """An earlier run to start from: its manifest and weights."""
+    """An earlier run, or a published model, to start from: its manifest and weights."""
 
     path: Path
     manifest: Manifest
@@ -31,13 +32,19 @@ class Parent:
 
     @classmethod
     def load(cls, path: str | Path) -> Parent:
-        net, manifest = load_checkpoint(path)
+        net, manifest = load_model(path)
         return cls(Path(path), manifest, net.state_dict())
 
-    def settings(self) -> dict[str, Any]:
-        """What the new run takes over so that the weights keep their meaning: the network and what it sees."""
+    def settings(self, model: str | None = None) -> dict[str, Any]:
+        """What the new run takes over so that the weights keep their meaning: the network and what it sees.
+
+        With another `model`, as fcn16s after fcn32s, the arguments that both have; the weights of equal names go over.
+        """
         seen = self.manifest.preprocess
-        return {"model": self.manifest.model, "model_args": self.manifest.model_args} | {
+        name, args = model or self.manifest.model, self.manifest.model_args
+        if name in models.MODELS:
+            args = {key: value for key, value in args.items() if key in models.MODELS[name].arguments}
+        return {"model": name, "model_args": args} | {
             key: seen[key] for key in ("channels", "max_side_px", "scaling", "mean", "std")
         }
 
@@ -52,14 +59,8 @@ class Parent:
         fresh = []
         for name, tensor in mine.items():
             given = self.weights.get(name)
-            if (
-                given is not None
-                and given.ndim
-                and _rows(given, tensor) == (len(old_names), len(classes))
-                and old_names != classes.names
-            ):
-                for new, old in rows:
-                    tensor[new] = given[old]
+            if given is not None and old_names != classes.names and _of_classes(given, tensor, len(old_names), len(classes)):
+                _copy_classes(tensor, given, rows)
                 if len(rows) < len(classes):
                     fresh.append(name)
             elif given is not None and given.shape == tensor.shape:
@@ -75,11 +76,11 @@ def check_buildable(recipe: Recipe, classes: int) -> None:
     """Refuse names and numbers of the network and the losses that do not exist, before any time is spent.
 
     Raises:
-        InputError: see models.build and losses.combine.
+        InputError: see models.build and criterion_of.
     """
     with torch.device("meta"):
         models.build(recipe.model, channels=recipe.channels, classes=classes, **recipe.model_args)
-    losses.combine(recipe.losses)
+    criterion_of(recipe)
 
 
 def make_learner(
@@ -92,50 +93,67 @@ def make_learner(
         with torch.no_grad():
             parent.give_weights(net, classes)
     elif recipe.weights is not None:
-        _load_encoder(net, recipe)
+        models.load_weights(net, recipe.weights)
     net = net.to(device).to(memory_format=memory_format(recipe))
-    loss = losses.combine(recipe.losses, weights=class_weights).to(device)
+    loss = criterion_of(recipe, class_weights).to(device)
     average = Ema(net, recipe.ema_decay)
-    optimizer = torch.optim.AdamW(
-        _groups(net, recipe.weight_decay), lr=recipe.learning_rate, fused=device.type in ("cpu", "cuda")
-    )
+    optimizer = torch.optim.AdamW(_groups(net, recipe), lr=recipe.learning_rate, fused=device.type in ("cpu", "cuda"))
     return Learner(net, loss, optimizer, average)
 
 
-def with_encoder_weights(recipe: Recipe, classes: int, keep: Collection[str] = ()) -> tuple[Recipe, str | None]:
-    """The recipe with the normalisation that the encoder's weights were trained with, and the weights' licence.
+def with_weights(recipe: Recipe, classes: int, keep: Collection[str] = ()) -> tuple[Recipe, str | None]:
+    """The recipe with the normalisation that its weights were trained with, and the weights' licence.
 
     Settings in `keep` were given and stay; so does the planned normalisation of images other than grey or colour in 8 bit.
+
+    Raises:
+        InputError, CheckpointError: see models.load_weights.
     """
+    if recipe.weights is None:
+        return recipe, None
     net = models.build(recipe.model, channels=recipe.channels, classes=classes, **recipe.model_args)
-    loaded = _load_encoder(net, recipe)
+    loaded = models.load_weights(net, recipe.weights)
     if recipe.scaling != "range" or recipe.channels not in (1, 3) or loaded.mean is None or loaded.std is None:
         return recipe, loaded.licence
     seen = {"mean": loaded.mean, "std": loaded.std}
     if recipe.channels == 1:
         seen = {key: (sum(values) / len(values),) for key, values in seen.items()}
     changed = {key: value for key, value in seen.items() if key not in keep}
-    return recipe.with_settings(changed, f"what the encoder's weights ({loaded.source}) were trained with"), loaded.licence
+    return recipe.with_settings(changed, f"what the weights ({loaded.source}) were trained with"), loaded.licence
 
 
-def _load_encoder(net: nn.Module, recipe: Recipe) -> EncoderWeights:
-    encoder = getattr(net, "encoder", None)
-    if not isinstance(encoder, nn.Module) or recipe.weights is None:
-        raise InputError(
-            f"weights={recipe.weights}: {recipe.model} as set has no encoder to load them into; choose one with --encoder."
-        )
-    return load_encoder_weights(encoder, recipe.weights)
+def _of_classes(given: Tensor, tensor: Tensor, old: int, new: int) -> bool:
+    """Whether two weights have a row a class, or a row and a column a class as those that enlarge class scores."""
+    if not given.ndim or given.ndim != tensor.ndim or (len(given), len(tensor)) != (old, new):
+        return False
+    return given.shape[1:] == tensor.shape[1:] or (
+        _square(given, old) and _square(tensor, new) and given.shape[2:] == tensor.shape[2:]
+    )
 
 
-def _rows(given: Tensor, tensor: Tensor) -> tuple[int, int] | None:
-    """First sizes of two tensors that differ there at most."""
-    return (len(given), len(tensor)) if given.shape[1:] == tensor.shape[1:] else None
+def _square(weight: Tensor, classes: int) -> bool:
+    return weight.ndim == 4 and tuple(weight.shape[:2]) == (classes, classes)
 
 
-def _groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Decay for the kernels only: on biases and norm scales it would pull the output towards zero and regularise nothing."""
-    parameters = [p for p in net.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+def _copy_classes(tensor: Tensor, given: Tensor, rows: list[tuple[int, int]]) -> None:
+    """Rows (new, old) of `given` into `tensor`; columns too, where both stand for classes."""
+    new, old = (torch.tensor([pair[i] for pair in rows], dtype=torch.long) for i in (0, 1))
+    if _square(given, len(given)) and _square(tensor, len(tensor)):
+        tensor[new[:, None], new] = given[old[:, None], old]
+    else:
+        tensor[new] = given[old]
+
+
+def _groups(net: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Decay for the kernels only: on biases and norm scales it would pull the output towards zero and regularise nothing.
+
+    The encoder has groups of its own; `share` is theirs of the learning rate.
+    """
+    groups: list[dict[str, Any]] = []
+    for encoder, share in ((False, 1.0), (True, recipe.encoder_rate)):
+        own = [p for name, p in net.named_parameters() if p.requires_grad and name.startswith("encoder.") == encoder]
+        groups += [
+            {"params": [p for p in own if p.ndim > 1], "weight_decay": recipe.weight_decay, "share": share},
+            {"params": [p for p in own if p.ndim <= 1], "weight_decay": 0.0, "share": share},
+        ]
+    return [group for group in groups if group["params"]]

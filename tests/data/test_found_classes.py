@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskwright.data.found_classes import find_classes
+from maskwright.classes import ClassMap
+from maskwright.data.found_classes import class_map_of, find_classes
 from maskwright.errors import InputError
 
 # values of each mask -> ids, stored values, background, ignored values
@@ -150,3 +151,46 @@ def test_colours_saved_as_jpeg_have_their_main_values(tmp_path: Path) -> None:
 def test_what_holds_no_classes(masks: list[np.ndarray], message: str) -> None:
     with pytest.raises(InputError, match=message):
         find_classes(masks, "set")
+
+
+def camvid_masks(root: Path, stems: list[str], folder: str = "trainannot", values: range = range(12)) -> list[Path]:
+    (root / folder).mkdir(parents=True)
+    return [png(root / folder / f"{stem}.png", mask_of(list(values)).astype(np.uint8)) for stem in stems]
+
+
+def test_camvid_is_known_by_folder_names_and_values(tmp_path: Path) -> None:
+    classes, line = find_classes(camvid_masks(tmp_path, ["0001TP_006690", "Seq05VD_f00000"]), "set")
+    assert classes == ClassMap.known("camvid")
+    assert (classes.ignore_id, classes.ignore_values, classes.background) == (11, (11,), None)
+    assert line == "masks in trainannot/ named as CamVid's drives hold its values [0..11]: taken as its 11 classes, 11 as void"
+
+
+@pytest.mark.parametrize(
+    ("stems", "folder", "values", "hint"),
+    [
+        (["a", "b"], "trainannot", range(12), True),
+        (["0001TP_1", "b"], "trainannot", range(12), True),
+        (["0001TP_1"], "masks", range(12), False),
+        (["0001TP_1"], "trainannot", range(11), False),
+        (["0001TP_1"], "trainannot", range(13), False),
+    ],
+    ids=["other names", "mixed names", "other folder", "without void", "more values"],
+)
+def test_what_is_not_camvid_for_sure_keeps_its_numbers(
+    tmp_path: Path, stems: list[str], folder: str, values: range, hint: bool
+) -> None:
+    classes, line = find_classes(camvid_masks(tmp_path, stems, folder, values), "set")
+    assert classes.ids == tuple(values)
+    assert ("--classes camvid names them" in line) == hint
+
+
+@pytest.mark.parametrize("name", ["camvid", "voc", "cityscapes"])
+def test_label_sets_are_given_by_name(name: str) -> None:
+    assert class_map_of(name) == class_map_of(Path(name)) == ClassMap.known(name)
+
+
+def test_a_wrong_name_of_a_label_set_shows_the_near_one(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no label set named 'camvit'; did you mean camvid, or the path of a classes\.yaml"):
+        class_map_of("camvit")
+    with pytest.raises(InputError, match="no such class map"):
+        class_map_of(tmp_path / "camvid")  # a path, not a name

@@ -7,7 +7,7 @@ import pytest
 
 from maskwright.classes import ClassMap
 from maskwright.data.dataset import Dataset, open_dataset
-from maskwright.data.split import carve, draw, ensure_splits, hold_out
+from maskwright.data.split import as_trained, carve, draw, ensure_splits, hold_out
 from maskwright.errors import InputError
 
 TWO = ClassMap((0, 1), ("background", "thing"))
@@ -97,12 +97,57 @@ def test_carve_never_splits_a_group() -> None:
 def test_hold_out_names_groups() -> None:
     given = some(30, splits=["train"] * 30, groups=["a"] * 10 + ["b"] * 15 + ["c"] * 5)
     found = hold_out(given, ["c"])
-    assert found.splits == {"train": 25, "inner": 5}
-    assert {p.group for p in found.split("inner")} == {"c"}
-    with pytest.raises(InputError, match="train holds no group 'd'; its groups: a, b, c"):
+    assert found.splits == {"train": 25, "held-out": 5}
+    assert {p.group for p in found.split("held-out")} == {"c"}
+    assert found.layout.endswith("5 images of c held out")
+    with pytest.raises(InputError, match="no group 'd'; there are a, b, c"):
         hold_out(given, ["d"])
     with pytest.raises(InputError, match="leaves nothing in train"):
         hold_out(given, ["a", "b", "c"])
+    with pytest.raises(InputError, match="no group 'a'; no groups were named: say with --group"):
+        hold_out(some(3), ["a"])
+
+
+def test_held_out_groups_leave_val_too_but_never_test() -> None:
+    given = some(12, splits=["train"] * 6 + ["val"] * 3 + ["test"] * 3, groups=["a", "b", "c"] * 4)
+    # Each split holds every group alike: c is 2 of train, 1 of val and 1 of test, which stays.
+    assert hold_out(given, ["c"]).splits == {"train": 4, "held-out": 3, "val": 2, "test": 3}
+
+
+def test_without_splits_the_rest_is_there_to_fit_on() -> None:
+    given = some(30, groups=["a"] * 10 + ["b"] * 15 + ["c"] * 5)
+    assert hold_out(given, ["c"]).splits == {"train": 25, "held-out": 5}
+    found = as_trained(given, seed=0, held_out=["c"])
+    # val is one of the two groups left; no test is drawn: the held-out group is what is scored.
+    assert sorted(found.splits) == ["held-out", "train", "val"]
+    assert found.splits["held-out"] == 5
+    assert {found.splits["train"], found.splits["val"]} == {10, 15}
+
+
+def test_what_a_run_works_with_is_the_same_for_who_scores_it() -> None:
+    given = some(60, splits=["train"] * 50 + ["val"] * 10, groups=[f"g{k % 10}" for k in range(60)])
+    trained = as_trained(given, seed=4, holdout=0.2, held_out=["g3"])
+    assert trained.splits["held-out"] == 6  # 5 of train, 1 of val
+    assert set(trained.splits) == {"train", "inner", "val", "held-out"}
+    scored = as_trained(hold_out(given, ["g3"]), seed=4, holdout=0.2)
+    assert split_of(scored) == split_of(trained)
+
+
+def test_train_and_val_are_fitted_to_together_and_test_is_left_alone() -> None:
+    given = some(40, splits=["train"] * 24 + ["val"] * 10 + ["test"] * 6)
+    found = as_trained(given, seed=0, holdout=0.1, fit=("train", "val"))
+    assert found.splits["train"] + found.splits["inner"] == 34
+    assert found.splits["test"] == 6
+    # Without a holdout something must be left to choose by: val is drawn anew from all 34.
+    drawn = as_trained(given, seed=0, fit=("train", "val"))
+    assert drawn.splits["train"] + drawn.splits["val"] == 34
+
+
+@pytest.mark.parametrize("split", ["test", "tset"])
+def test_what_cannot_be_fitted_to(split: str) -> None:
+    given = some(12, splits=["train"] * 6 + ["val"] * 3 + ["test"] * 3)
+    with pytest.raises(InputError, match=rf"split '{split}' cannot be fitted to; there are train, val, and test is for scores"):
+        as_trained(given, seed=0, fit=("train", split))
 
 
 def test_draw_takes_the_units_of_its_stretch() -> None:
@@ -136,5 +181,5 @@ def test_carve_wants_a_share_and_two_groups() -> None:
 
 def test_films_hold_out_a_drive(shared_data) -> None:  # type: ignore[no-untyped-def]
     found = hold_out(open_dataset(shared_data("camvid"), group=r"^(\w{6})_"), ["0001TP"])
-    # The honest inner protocol: 305 frames of two drives to fit on, 62 of the third to choose by.
-    assert found.splits == {"train": 305, "inner": 62, "val": 101}
+    # The honest inner protocol: 305 frames of two drives to fit on, 62 of the third to score.
+    assert found.splits == {"train": 305, "held-out": 62, "val": 101}

@@ -85,6 +85,29 @@ def test_with_a_holdout_val_stays_untouched_and_inner_can_be_asked_for(make_data
         assert names(found) == {p.name for p in as_trained.split(split)}
 
 
+def test_groups_that_a_run_held_out_are_what_is_scored(make_data: Make, make_run: Make) -> None:
+    data, run = make_data("train", "val"), make_run()
+    options_of(run, data, group=r"^(\d)\d", holdout_groups=["1"])  # 10.png and 11.png, both of val
+    found = evaluate(run, data, device="cpu", resamples=0)
+    assert (found.split, names(found)) == ("held-out", {"10", "11"})
+    assert not any("did not hold out" in c for c in found.conventions)
+
+
+def test_groups_that_a_run_did_not_hold_out_are_scored_with_a_word(make_data: Make, make_run: Make) -> None:
+    data, run = make_data("train", "val"), make_run()
+    options_of(run, data)
+    found = evaluate(run, data, group=r"^(\d)\d", holdout_groups=["1"], device="cpu", resamples=0)
+    assert found.split == "held-out"
+    assert "The run did not hold out 1: it may have been fitted to the images scored here." in found.conventions
+
+
+def test_masks_are_scored_on_held_out_groups(make_data: Make) -> None:
+    data = make_data("train", "val")
+    arrays = [truth(k) // 255 for k in (10, 11)]
+    found = evaluate(arrays, data, group=r"^(\d)\d", holdout_groups=["1"], resamples=0)
+    assert (found.split, names(found), found.scores.mean_iou) == ("held-out", {"10", "11"}, 1)
+
+
 def test_the_run_s_groups_are_taken_over(make_data: Make, make_run: Make) -> None:
     data, run = make_data("train", "val"), make_run()
     options_of(run, data, group=r"(\d)\d")
@@ -110,7 +133,10 @@ def test_training_data_without_a_known_split_is_said(make_data: Make, make_run: 
 def test_other_data_is_scored_whole_with_a_caution(make_data: Make, make_run: Make) -> None:
     found = evaluate(make_run(data_hash="another"), make_data("."), device="cpu", resamples=0)
     assert len(found.per_image) == 12
-    assert "Whether the model was trained on some of these images is not known: none of them may be, for an honest score." in found.conventions
+    assert (
+        "Whether the model was trained on some of these images is not known: none of them may be, for an honest score."
+        in found.conventions
+    )
 
 
 def test_the_model_s_classes_stand_where_the_data_has_no_class_map(make_data: Make, make_run: Make) -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from maskwright.classes import ClassMap
 from maskwright.data.dataset import Dataset
@@ -34,11 +35,28 @@ def test_rows_are_text_in_the_order_of_the_columns() -> None:
     assert list(table)[-1] == "Dice of heart"
 
 
+def test_boundary_f1_stands_beside_mean_iou() -> None:
+    found = drawn()
+    # 2 x 2 px, a tolerance of 0.02 px: exact outlines. Lung: right in two images; in the first its outline is found at one of two
+    # pixels, so precision 1, recall 1/2: F1 2/3. Heart has no outline anywhere, background is no part of the mean.
+    assert found.intervals["boundary_f1"].value == pytest.approx((1 + 1 + 2 / 3) / 3)
+    assert found.intervals["boundary_f1.heart"].bounds == "(not defined here)"
+    titles = [title for title, _, _ in found.rows()]
+    assert titles.index("mean boundary F1") > titles.index("mean IoU")
+    assert "then over the 3 images; outlines agree where they are closer than 0.75% of the diagonal." in "\n".join(
+        found.conventions
+    )
+    given = found.to_json()
+    assert given["classes"][1]["boundary_f1"] == found.intervals["boundary_f1.lung"].value
+    assert given["scores"]["boundary_f1"] == found.intervals["boundary_f1"].value
+    assert len(given["per_image"][0]["boundary_f1"]) == 3
+
+
 def test_json_is_strict_and_holds_every_number() -> None:
     found = drawn(ignored=True)
     text = json.dumps(found.to_json(), allow_nan=False)  # raises on NaN
     given = json.loads(text)
-    assert given["classes"][2] == {"id": 2, "name": "heart", "accuracy": None, "iou": None, "dice": None}
+    assert given["classes"][2] == {"id": 2, "name": "heart", "accuracy": None, "iou": None, "dice": None, "boundary_f1": None}
     assert given["per_image"][2]["mean_dice"] is None
     assert given["per_image"][0]["hit_px"] == [2, 1, 0]
     assert given["matrix"]["pixels"] == found.scores.matrix.tolist()

@@ -12,10 +12,14 @@ import tifffile
 import torch
 
 import maskwright
+from maskwright import models
+from maskwright.checkpoint import Manifest, save_checkpoint
+from maskwright.classes import ClassMap
 from maskwright.errors import CheckpointError, InputError
 from maskwright.inference import tiled
 from maskwright.inference.predictor import Failure, Predictor
 from maskwright.io.image import Image
+from maskwright.transforms import Preprocess
 
 from .conftest import CLASSES, picture
 
@@ -242,3 +246,35 @@ def test_a_mistake_in_the_program_is_not_swallowed(predictor, monkeypatch):
     monkeypatch.setattr(predictor, "_forward", broken)
     with pytest.raises(ZeroDivisionError):
         list(predictor.many([picture(8, 8)], on_error="yield"))
+
+
+def bayesian(tmp_path):
+    """A run with dropout in it, whose answers therefore differ from pass to pass."""
+    torch.manual_seed(0)
+    net = models.build("unet", channels=1, classes=2, width=4, depth=1, dropout=0.5)
+    manifest = Manifest(
+        model="unet",
+        model_args={"width": 4, "depth": 1, "dropout": 0.5},
+        classes=ClassMap((0, 1), ("background", "thing")).to_dict(),
+        preprocess=Preprocess(1, max_side_px=24).to_dict(),
+    )
+    save_checkpoint(tmp_path / "run", net.eval(), manifest)
+    return tmp_path / "run"
+
+
+def test_passes_with_dropout_give_an_uncertainty_of_the_images_size(tmp_path):
+    run = bayesian(tmp_path)
+    image = np.random.default_rng(0).integers(0, 255, (33, 48), np.uint8)
+    found = maskwright.Predictor.load(run, passes=4)(image, probabilities=True)
+    assert found.uncertainty.shape == (33, 48)
+    assert 0 < found.uncertainty.max() <= 0.25  # no variance of numbers in [0, 1] is greater
+    assert np.allclose(found.probs.sum(axis=0), 1, atol=1e-4)
+    assert np.array_equal(found.labels, found.probs.argmax(axis=0))
+    assert maskwright.Predictor.load(run)(image).uncertainty is None
+    assert (tmp_path / "out" / "image_uncertainty.png") in found.save(tmp_path / "out")
+
+
+def test_passes_need_dropout_and_two_of_them(tmp_path):
+    run = bayesian(tmp_path)
+    with pytest.raises(InputError, match=r"passes=1 is not usable; a variance needs"):
+        maskwright.Predictor.load(run, passes=1)

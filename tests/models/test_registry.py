@@ -14,7 +14,7 @@ def test_build_passes_numbers_on():
 
 
 def test_unknown_model_shows_near_names():
-    with pytest.raises(InputError, match=r"no model named 'u-net'; did you mean unet\?"):
+    with pytest.raises(InputError, match=r"no model named 'u-net'; did you mean unet\b"):
         models.build("u-net", channels=1, classes=2)
     with pytest.raises(InputError, match=r"did you mean one of: .*unet"):
         models.build("zzz", channels=1, classes=2)
@@ -27,7 +27,7 @@ def test_unknown_argument_shows_near_names():
 
 def test_arguments_are_the_models_own():
     assert models.MODELS["unet"].arguments == (
-        "width", "depth", "padded", "norm", "residual", "up", "max_width", "dropout", "encoder", "decoder"
+        "width", "depth", "padded", "norm", "residual", "up", "max_width", "dropout", "encoder", "decoder", "attention"
     )  # fmt: skip
 
 

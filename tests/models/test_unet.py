@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from maskwright.errors import InputError
-from maskwright.models.layers import TwoConvs, crop_to, he_init
+from maskwright.models.layers import GATE_OPEN, AttentionGate, TwoConvs, crop_to, he_init
 from maskwright.models.unet import UNet, margin_px, valid_px
 
 
@@ -106,6 +107,14 @@ def test_margins_are_mirrored():
     assert model.with_margins(torch.full((1, 1, 1, 1), 7.0)).unique().tolist() == [7.0]
 
 
+@pytest.mark.parametrize("hw", [(2, 5), (3, 9), (1, 4)])
+def test_margins_wider_than_the_image_are_mirrored_again(hw):
+    image = np.arange(hw[0] * hw[1], dtype=np.float32).reshape(hw)
+    found = UNet(1, 2, width=2, depth=1, padded=False).with_margins(torch.from_numpy(image)[None, None])[0, 0].numpy()
+    more = [(8, n - side - 8) for n, side in zip(found.shape, hw, strict=True)]
+    assert (found == np.pad(image, more, mode="reflect")).all()
+
+
 @torch.no_grad()
 def test_unpadded_answer_does_not_see_the_border():
     # Away from the border by more than the margin, what lies beyond it is out of sight.
@@ -141,6 +150,9 @@ def test_weights_are_drawn_as_in_section_3():
     assert conv.weight.std().item() == pytest.approx(math.sqrt(2 / 576), rel=0.02)  # N = 9 * 64, the paper's own example
     assert up.weight.std().item() == pytest.approx(math.sqrt(2 / 256), rel=0.02)  # every pixel has one tap of 256 channels
     assert conv.bias.abs().max() == 0
+    depthwise = nn.Conv2d(512, 512, 3, groups=512)
+    he_init(depthwise)
+    assert depthwise.weight.std().item() == pytest.approx(math.sqrt(2 / 9), rel=0.05)  # N = 9 * 1: one channel a group
 
 
 def test_norm_decides_biases():
@@ -200,3 +212,50 @@ def test_maps_stay_channels_last_and_bf16(given):
     with torch.autocast("cpu", torch.bfloat16):
         model(torch.rand(2, 3, 32, 32))
     assert wrong == []
+
+
+def test_parameters_of_attention_gates():
+    # On maps of 128, 256 and 512 channels, i of them inside: 2x2 convolution 4ci, 1x1 from the 2c channels below 2ci + i, i + 1.
+    gates = sum(4 * c * i + 2 * c * i + i + i + 1 for c, i in ((128, 64), (256, 128), (512, 256)))
+    assert gates == 49_281 + 196_865 + 786_945
+    plain, attentive = (on_meta(channels=1, classes=2, padded=False, attention=a) for a in (False, True))
+    assert sum(p.numel() for p in attentive.parameters()) == 31_030_658 + gates
+    assert [stage.gate is None for stage in attentive.expanding.stages] == [False, False, False, True]
+    assert all(stage.gate is None for stage in plain.expanding.stages)
+
+
+def test_attention_keeps_the_sizes_of_figure_1():
+    model = on_meta(channels=1, classes=2, padded=False, attention=True)
+    assert model.valid_forward(torch.empty(1, 1, 572, 572, device="meta")).shape == (1, 2, 388, 388)
+
+
+@torch.no_grad()
+def test_attention_gate_by_hand():
+    gate = AttentionGate(2, 1)  # one channel inside
+    nn.init.constant_(gate.of_skip.weight, 0.5)
+    nn.init.constant_(gate.of_coarser.weight, 1.0)
+    nn.init.constant_(gate.of_coarser.bias, -1.0)
+    nn.init.constant_(gate.squeeze.weight, 2.0)
+    nn.init.constant_(gate.squeeze.bias, -3.0)
+    skip = torch.tensor([[1.0, 2], [3, 4]]).expand(1, 2, 2, 2)
+    # 0.5 * 2 * (1 + 2 + 3 + 4) + g - 1 = 9 + g; after the ReLU: g = -9 gives 0 and sigmoid(-3); g = -7 gives 2 and sigmoid(1).
+    for coarser, logit in ((-9.0, -3), (-20.0, -3), (-7.0, 1)):
+        found = gate(skip, torch.full((1, 1, 1, 1), coarser))
+        assert_close(found, skip / (1 + math.exp(-logit)), atol=1e-6, rtol=1e-5)
+
+
+def test_untrained_gates_let_nearly_everything_through():
+    torch.manual_seed(0)
+    model = UNet(1, 2, width=8, depth=3, attention=True)
+    assert [s.gate.squeeze.bias.item() for s in model.expanding.stages[:-1]] == [GATE_OPEN, GATE_OPEN]
+    passed = []
+    for stage in model.expanding.stages[:-1]:
+        stage.gate.squeeze.register_forward_hook(lambda _m, _i, out: passed.append(out.sigmoid().mean().item()))
+    model(torch.rand(2, 1, 32, 32))
+    assert len(passed) == 2
+    assert min(passed) > 0.7
+
+
+def test_attention_without_a_map_to_gate():
+    with pytest.raises(InputError, match="gates the copied maps below full size, and depth=1 has none; take 2 or more"):
+        UNet(1, 2, width=4, depth=1, attention=True)

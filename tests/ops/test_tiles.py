@@ -1,16 +1,15 @@
-"""Tiles cover every pixel; mirrored borders repeat the right ones."""
+"""Tiles cover every pixel."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from maskwright.errors import InputError
-from maskwright.ops.tiles import mirrored, starts
+from maskwright.ops.tiles import starts
 
 
 def test_last_tile_is_moved_back():
@@ -46,21 +45,3 @@ def test_overlap_without_a_step_is_refused(tile, overlap):
 def test_empty_side_is_refused():
     with pytest.raises(InputError, match="side of 0 px cannot be cut"):
         starts(0, 8)
-    with pytest.raises(InputError, match="side of 0 px has nothing to mirror"):
-        mirrored(-1, 1, 0)
-
-
-def test_mirror_does_not_repeat_the_border_pixel():
-    assert mirrored(-2, 5, 3).tolist() == [2, 1, 0, 1, 2, 1, 0]
-
-
-def test_mirror_is_mirrored_again_where_the_border_is_wider():
-    # Two pixels alternate; one pixel has only itself.
-    assert mirrored(-3, 4, 2).tolist() == [1, 0, 1, 0, 1, 0, 1]
-    assert mirrored(-3, 3, 1).tolist() == [0] * 6
-
-
-@given(st.integers(2, 12), st.integers(0, 11), st.integers(0, 11))
-def test_mirror_is_numpys_reflect(length, before, after):
-    side = np.arange(length)
-    assert mirrored(-before, length + after, length).tolist() == np.pad(side, (before, after), mode="reflect").tolist()

@@ -217,7 +217,7 @@ def test_log_lines_cut_short_are_left_out(tmp_path):
         ({"seed": -1}, "seed=-1 cannot be"),
         ({"track": "foo"}, "--track foo: known trackers are"),
         ({"resume": True, "settings": {"steps": 3}}, "--resume goes on with the run's own settings, so --set cannot be given"),
-        ({"from_run": "r", "model": "unet", "encoder": "resnet18"}, "--from takes the network .*, so --model, --encoder cannot"),
+        ({"from_run": "r", "weights": "w", "encoder": "resnet18"}, "--from takes the network .*, so --encoder, --weights cannot"),
     ],
 )
 def test_wrong_wishes_end_in_a_sentence_and_leave_no_folder(squares, tmp_path, options, message):

@@ -1,0 +1,56 @@
+"""What a network gives back: logits, and in training, where its paper trains more than that, what the loss needs besides.
+
+In evaluation mode every semantic network returns a plain tensor of logits (B, K, H, W).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class WithAuxiliary(NamedTuple):
+    """Logits and those of auxiliary heads, which exist to carry gradients to early layers and are gone after training.
+
+    Attributes:
+        logits: (B, K, H, W)
+        auxiliary: each (B, K, H, W)
+        weight: the factor of each auxiliary loss
+    """
+
+    logits: Tensor
+    auxiliary: tuple[Tensor, ...]
+    weight: float
+
+
+class Queries(NamedTuple):
+    """Mask classification: every query proposes one mask and says what it shows (arXiv:2107.06278, section 3.2).
+
+    Attributes:
+        masks: (B, Q, h, w) logits of each query's mask, usually at a quarter of the image's size
+        classes: (B, Q, K + 1) logits of its class; the last one means "nothing"
+        hw: size of the image
+        earlier: the same of earlier blocks, which are trained alike; (masks, classes) each
+    """
+
+    masks: Tensor
+    classes: Tensor
+    hw: tuple[int, int]
+    earlier: tuple[tuple[Tensor, Tensor], ...] = ()
+
+    def semantic(self) -> Tensor:
+        """Scores of every class at the masks' size: the sum over queries of p(class) x p(mask), as log-probabilities' stand-in.
+
+        Shapes:
+            returns: (B, K, h, w), log of the sum, so that a softmax over it gives each class its share
+
+        Source: arXiv:2107.06278, section 3.4, semantic inference.
+        """
+        probs = self.classes.float().softmax(dim=-1)[..., :-1]  # (B, Q, K)
+        summed = torch.einsum("bqk,bqhw->bkhw", probs, self.masks.float().sigmoid())
+        return summed.clamp(min=1e-6).log()
+
+
+Output = Tensor | WithAuxiliary | Queries

@@ -1,0 +1,131 @@
+"""What is minimised: logits, auxiliary heads, queries; and how parts of a network learn at their own rates."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from maskwright import losses, models
+from maskwright.classes import ClassMap
+from maskwright.errors import InputError
+from maskwright.losses.mask_classification import mask_classification
+from maskwright.models.outputs import Queries, WithAuxiliary
+from maskwright.recipe import Recipe
+from maskwright.training import train
+from maskwright.training.criterion import criterion_of
+from maskwright.training.loop import set_learning_rate
+from maskwright.training.networks import PLANNED
+from maskwright.training.setup import Parent, make_learner
+
+TARGET = torch.tensor([[[0, 1], [1, 255]]])
+
+
+def logits(seed: int) -> torch.Tensor:
+    return torch.randn(1, 2, 2, 2, generator=torch.Generator().manual_seed(seed))
+
+
+def test_auxiliary_heads_take_the_same_loss_times_their_weight():
+    criterion = criterion_of(Recipe())
+    first, second, third = (criterion(logits(seed), TARGET) for seed in range(3))
+    together = criterion(WithAuxiliary(logits(0), (logits(1), logits(2)), 0.5), TARGET)
+    assert_close(together, first + 0.5 * (second + third))
+
+
+def test_settings_of_a_loss_come_from_the_recipe():
+    smoothed = criterion_of(Recipe(losses={"cross_entropy": 1.0}, loss_settings={"cross_entropy": {"label_smoothing": 0.2}}))
+    assert_close(smoothed(logits(0), TARGET), losses.cross_entropy(logits(0), TARGET, label_smoothing=0.2))
+    with pytest.raises(InputError, match="takes no setting 'smoothign'; did you mean label_smoothing"):
+        criterion_of(Recipe(loss_settings={"cross_entropy": {"smoothign": 0.2}}))
+
+
+def test_queries_take_the_loss_of_mask_classification():
+    output = Queries(torch.randn(1, 3, 2, 2), torch.randn(1, 3, 3), (2, 2))
+    found = criterion_of(Recipe(losses={"mask_classification": 1.0}))
+    torch.manual_seed(0)
+    value = found(output, TARGET)
+    torch.manual_seed(0)
+    assert_close(value, mask_classification(output.masks, output.classes, TARGET))
+
+
+@pytest.mark.parametrize(
+    ("terms", "output"),
+    [({"dice": 1.0}, Queries(logits(0), torch.zeros(1, 2, 3), (2, 2))), ({"mask_classification": 1.0}, logits(0))],
+)
+def test_queries_and_other_losses_do_not_go_together(terms, output):
+    with pytest.raises(
+        InputError, match="losses mask_classification and a network trained by queries, as eomt, go together; found"
+    ):
+        criterion_of(Recipe(losses=terms))(output, TARGET)
+
+
+def test_mask_classification_stands_alone():
+    with pytest.raises(InputError, match="mask_classification stands alone"):
+        criterion_of(Recipe(losses={"mask_classification": 1.0, "dice": 1.0}))
+
+
+def test_the_encoder_learns_at_its_own_rate():
+    recipe = Recipe(
+        model_args={"encoder": "test_resnet", "decoder": [8, 8, 8, 8, 8]}, encoder_rate=0.25, learning_rate=0.1, warmup_steps=1
+    )
+    learner = make_learner(recipe, ClassMap((0, 1), ("a", "b")), torch.device("cpu"))
+    set_learning_rate(learner.optimizer, recipe, 0)
+    rate_of = {p: group["lr"] for group in learner.optimizer.param_groups for p in group["params"]}
+    rates = {name: rate_of[p] for name, p in learner.net.named_parameters()}
+    assert {rate for name, rate in rates.items() if name.startswith("encoder.")} == {0.025}
+    assert {rate for name, rate in rates.items() if not name.startswith("encoder.")} == {0.1}
+
+
+def test_the_planner_knows_only_networks_and_arguments_that_exist():
+    assert set(PLANNED) <= set(models.MODELS)
+    for name, planned in PLANNED.items():
+        assert set(planned.processor) | set(planned.gpu) <= set(models.MODELS[name].arguments)
+
+
+@pytest.mark.parametrize(
+    ("model", "args"),
+    [
+        ("eomt", {"encoder": "test_vit", "queries": 4, "query_blocks": 1}),
+        ("bisenetv2", {"width_multiplier": 0.125, "head_width": 8, "booster_width": 8}),
+    ],
+)
+def test_networks_that_train_in_their_own_way_train(squares, quick, tmp_path, model, args):
+    """Whatever a network gives back in training, a run comes out whose checkpoint answers."""
+    settings = quick | {"model_args": args, "steps": 3, "validate_every": 3, "learning_rate": 1e-3}
+    run = train(squares, model=model, out=tmp_path / "run", settings=settings, checked=True, workers=0, show_progress=False)
+    assert run.steps == 3
+
+
+def test_a_finer_fcn_starts_from_the_coarser_one(squares, quick, tmp_path):
+    settings = quick | {"model_args": {"width": 4, "fc_width": 8}, "steps": 1, "learning_rate": 1e-4}
+    coarse = train(squares, model="fcn32s", out=tmp_path / "32", settings=settings, checked=True, workers=0, show_progress=False)
+    rest = {key: value for key, value in settings.items() if key != "model_args"}
+    fine = train(
+        squares, model="fcn16s", from_run=coarse.folder, out=tmp_path / "16", settings=rest, checked=True, workers=0,
+        show_progress=False,
+    )  # fmt: skip
+    before, after = Parent.load(coarse.folder), Parent.load(fine.folder)
+    assert after.manifest.model == "fcn16s"
+    assert after.manifest.model_args == before.manifest.model_args
+    # One step of 1e-4 from the same weights stays near them; drawn anew they would be far.
+    name = next(n for n, w in before.weights.items() if w.ndim == 4)
+    assert_close(after.weights[name], before.weights[name], atol=1e-3, rtol=0)
+
+
+def test_rows_and_columns_of_classes_move_together():
+    """The layers that enlarge class scores have a row and a column a class; one class more must not twist them."""
+    old, new = ClassMap((0, 1), ("sky", "road")), ClassMap((0, 1, 2), ("car", "road", "sky"))
+    recipe = Recipe(model="fcn16s", model_args={"width": 4, "fc_width": 8})
+    source = make_learner(recipe, old, torch.device("cpu")).net
+    weights = {name: torch.randn_like(w) if w.is_floating_point() else w for name, w in source.state_dict().items()}
+    manifest = type("M", (), {"class_map": lambda self: old})()
+    net = make_learner(recipe, new, torch.device("cpu")).net
+    with torch.no_grad():
+        Parent("run", manifest, weights).give_weights(net, new)
+    found = net.state_dict()
+    square = [name for name, w in weights.items() if w.ndim == 4 and tuple(w.shape[:2]) == (2, 2)]
+    assert square
+    for name in square:
+        # sky is 0 of old and 2 of new; road is 1 of both.
+        assert_close(found[name][2, 1], weights[name][0, 1])
+        assert_close(found[name][1, 2], weights[name][1, 0])
