@@ -20,6 +20,7 @@ test: .venv/.installed-test
 
 lint: .venv/.installed-test
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet maskwright tests benchmarks
 	$(BIN)/mypy
 
 # Those that need no data; each writes benchmarks/results/<name>.md. The others say in their header what to give them.

@@ -86,20 +86,6 @@ class Image:
         """The file's name without suffix; "image" for an array."""
         return self.path.stem if self.path else "image"
 
-    def to_float(self) -> NDArray[np.float32]:
-        """Values scaled from value_range to [0, 1]; NaN and what lies outside goes to the nearer end, NaN to 0.
-
-        Shapes:
-            returns: (H, W, C) float32
-        """
-        low, high = self.value_range
-        if self.pixels.dtype == np.uint8 and (low, high) == (0.0, 255.0):
-            eight_bit: NDArray[np.float32] = np.divide(self.pixels, np.float32(255), dtype=np.float32)
-            return eight_bit
-        # float64 in between: 32-bit integers and wide float ranges would lose their low digits in float32.
-        scaled: NDArray[np.float64] = (self.pixels.astype(np.float64) - low) / max(high - low, np.finfo(np.float64).tiny)
-        return np.clip(np.nan_to_num(scaled, nan=0.0), 0.0, 1.0).astype(np.float32)
-
     def to_uint8(self) -> NDArray[np.uint8]:
         """The picture as shown to people: grey repeated, the first three of many channels, deep values stretched.
 

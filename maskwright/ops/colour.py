@@ -1,4 +1,4 @@
-"""Colours of labels: label maps to RGB, palettes, and text that can be read on them."""
+"""Colours: label maps and values to RGB, palettes."""
 
 from __future__ import annotations
 
@@ -68,18 +68,3 @@ def heat(values: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     at = np.linspace(0, 255, len(knots))
     table = np.stack([np.interp(np.arange(256), at, knots[:, c]) for c in range(3)], axis=1)
     return spread(table.astype(np.uint8), steps)
-
-
-def luminance(colour: Colour) -> float:
-    """How bright a colour looks, 0 for black to 1 for white.
-
-    Source: WCAG 2.1, relative luminance, of sRGB colours.
-    """
-    linear = [c / 255 / 12.92 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in colour]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def text_colour(ground: Colour) -> Colour:
-    """Black or white, whichever stands out more on ground."""
-    # Contrast (L + 0.05) / 0.05 against black equals 1.05 / (L + 0.05) against white at L = 0.179.
-    return BLACK if luminance(ground) > 0.179 else WHITE

@@ -68,28 +68,6 @@ def test_contiguous_array_is_not_copied():
     assert np.shares_memory(Image.from_array(array).pixels, array)
 
 
-@pytest.mark.parametrize(
-    ("pixels", "value_range", "expected"),
-    [
-        (np.array([0, 51, 255], np.uint8), None, [0, 0.2, 1]),  # / 255
-        (np.array([0, 1], np.uint8), (0.0, 1.0), [0, 1]),  # 1-bit file
-        (np.array([0, 13107, 65535], np.uint16), None, [0, 0.2, 1]),  # 65535 / 5 = 13107
-        (np.array([0, 4095, 5000], np.uint16), (0.0, 4095.0), [0, 1, 1]),  # beyond the stated bits: clipped
-        (np.array([-32768, 32767], np.int16), None, [0, 1]),
-        (np.array([-2.0, 0.0, 2.0], np.float32), None, [0, 0.5, 1]),  # range -2..2
-        (np.array([0.2, 0.5], np.float32), None, [0.2, 0.5]),  # within 0..1: already scaled
-        (np.array([0, np.nan, 4, np.inf, -np.inf], np.float32), None, [0, 0, 1, 1, 0]),  # finite range 0..4
-        (np.array([7.0, 7.0], np.float32), None, [0, 0]),  # flat
-        (np.array([np.nan, np.nan], np.float32), None, [0, 0]),
-    ],
-)
-def test_to_float(pixels, value_range, expected):
-    pixels = pixels.reshape(1, -1, 1)
-    image = Image(pixels, value_range=value_range) if value_range else Image(pixels)
-    assert image.to_float().dtype == np.float32
-    assert image.to_float().ravel() == pytest.approx(expected)
-
-
 def test_eight_bit_is_shown_as_it_is():
     rgb = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     assert np.array_equal(Image(rgb).to_uint8(), rgb)

@@ -11,7 +11,7 @@ import PIL.Image
 import pytest
 
 from maskwright.errors import FormatError, InputError
-from maskwright.io import IMAGE_SUFFIXES, Image, read_image
+from maskwright.io import IMAGE_SUFFIXES, read_image
 from maskwright.io.decoded import LIMIT_VARIABLE
 
 RNG = np.random.default_rng(0)
@@ -230,8 +230,3 @@ def test_limit_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv(LIMIT_VARIABLE, "many")
     with pytest.raises(InputError, match="MASKWRIGHT_MAX_IMAGE_PIXELS='many': expected a number of pixels"):
         read_image(tmp_path / "a.png")
-
-
-def test_to_float_of_a_file_equals_its_array(tmp_path):
-    PIL.Image.fromarray(RGB).save(tmp_path / "a.png")
-    assert np.array_equal(read_image(tmp_path / "a.png").to_float(), Image.from_array(RGB / np.float32(255)).to_float())

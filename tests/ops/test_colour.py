@@ -1,4 +1,4 @@
-"""Colours: the class map's palette, label maps in it, and text that can be read on a colour."""
+"""Colours: the class map's palette, label maps in it, heat."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from maskwright.classes import ClassMap
-from maskwright.ops.colour import BLACK, IGNORED_COLOUR, WHITE, colour_labels, luminance, palette_of, text_colour
+from maskwright.ops.colour import IGNORED_COLOUR, colour_labels, heat, palette_of
 
 CLASSES = ClassMap((0, 3), ("ground", "road"), colours=((1, 2, 3), (200, 100, 50)))
 WIDE = ClassMap((0, 300), ("ground", "road"), colours=((1, 2, 3), (200, 100, 50)))
@@ -36,19 +36,10 @@ def test_part_of_a_larger_label_map():
     assert colour_labels(labels[:, ::2], CLASSES).reshape(-1, 3).tolist() == [[1, 2, 3]] * 16
 
 
-@pytest.mark.parametrize(
-    ("colour", "expected"),
-    [(BLACK, 0), (WHITE, 1), ((255, 0, 0), 0.2126), ((0, 255, 0), 0.7152), ((10, 0, 0), 0.2126 * 10 / 255 / 12.92)],
-)
-def test_luminance(colour, expected):
-    assert luminance(colour) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-    ("ground", "text"), [(WHITE, BLACK), (BLACK, WHITE), ((255, 212, 40), BLACK), ((150, 22, 62), WHITE), ((0, 0, 255), WHITE)]
-)
-def test_text_stands_out(ground, text):
-    assert text_colour(ground) == text
-    # WCAG contrast of the chosen against the ground is at least 4.5 whichever ground, as max of both is.
-    light, dark = sorted((luminance(ground), luminance(text)), reverse=True)
-    assert (light + 0.05) / (dark + 0.05) >= 4.5
+def test_heat_goes_from_black_to_the_lightest():
+    # 0 is black; half of the greatest value is step 127 of 255, just below the middle knot (227, 26, 28).
+    found = heat(np.array([[0.0, 0.1, 0.2]]))
+    assert found[0, 0].tolist() == [0, 0, 0]
+    assert np.abs(found[0, 1].astype(int) - (227, 26, 28)).max() <= 2
+    assert found[0, 2].tolist() == [255, 255, 204]
+    assert not heat(np.zeros((2, 3))).any()
