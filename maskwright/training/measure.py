@@ -83,12 +83,19 @@ def run_steps(recipe: Recipe, make: Make, batches: Batches, seconds_least: float
     return seconds, losses
 
 
-def steps_in(minutes: float, *, spent: float, step: float, validation: float, validations: int, reserve: float = 0.06) -> int:
+def steps_in(
+    minutes: float, *, spent: float, step: float, validation: float, validations: Callable[[int], int], reserve: float = 0.06
+) -> int:
     """How many steps fit into the time that the user has.
 
     Args (all in seconds but minutes):
-        spent: already gone; step: one optimizer step; validation: one validation, of which there will be `validations`;
+        spent: already gone; step: one optimizer step; validation: one validation; validations: how many so many steps have;
         reserve: share of the whole time kept for saving and for a machine that gets slower
     """
-    left = minutes * 60 * (1 - reserve) - spent - validation * (validations + 1)
-    return max(10, int(left / step))
+    left = minutes * 60 * (1 - reserve) - spent
+    # The fewest validations whose time leaves no more steps than they are enough for.
+    for count in itertools.count(1):
+        steps = max(10, int((left - validation * (count + 1)) / step))
+        if steps == 10 or validations(steps) <= count:
+            break
+    return steps

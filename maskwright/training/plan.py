@@ -185,15 +185,19 @@ def plan(
 
 def scheduled(recipe: Recipe, steps: int, reason: str, keep: Collection[str] = ()) -> Recipe:
     """The recipe with another number of steps and all that depends on it, but for the settings to keep."""
-    validations = int(np.clip(steps // 50, 4, 20))
     follows = {
         "warmup_steps": max(1, min(200, steps // 20)),
-        "validate_every": max(1, -(-steps // validations)),
+        "validate_every": max(1, -(-steps // validations_in(steps))),
         # The average looks back over a thirtieth of the run: long enough to be calm, short enough to forget the start.
         "ema_decay": round(1 - 1 / max(10.0, steps / 30), 5),
     }
     settings = {key: value for key, value in follows.items() if key not in keep}
     return recipe.with_settings({"steps": steps}, reason).with_settings(settings, f"follows from {steps} steps")
+
+
+def validations_in(steps: int) -> int:
+    """How many validations a run of so many steps has: one in 50 steps, 4 to 20."""
+    return int(np.clip(steps // 50, 4, 20))
 
 
 def _sizes(data: Fingerprint, gpu: bool, reasons: dict[str, str]) -> tuple[int | None, tuple[int, int]]:

@@ -34,7 +34,7 @@ from maskwright.training.log import TRACKERS, RunLog
 from maskwright.training.loop import fit
 from maskwright.training.measure import Learner, choose_computation, run_steps, steps_in
 from maskwright.training.opening import Options, check_free, folder_to_resume, new_folder, open_data, saved_options
-from maskwright.training.plan import Machine, fingerprint, plan, scheduled
+from maskwright.training.plan import Machine, fingerprint, plan, scheduled, validations_in
 from maskwright.training.processes import Processes, processes
 from maskwright.training.reporter import Reporter
 from maskwright.training.setup import Parent, check_buildable, make_learner, with_weights
@@ -326,7 +326,7 @@ class _Sitting:
         probe = val_pairs[:8]
         validate(learner.average.net, self._manifest(recipe, ""), self.dataset, probe, self.device)
         validation = (time.monotonic() - began) / len(probe) * len(val_pairs)
-        steps = steps_in(minutes, spent=time.monotonic() - start, step=step, validation=validation, validations=20)
+        steps = steps_in(minutes, spent=time.monotonic() - start, step=step, validation=validation, validations=validations_in)
         return scheduled(recipe, steps, f"{minutes:g} minutes at {step * 1000:.0f} ms a step, measured here", keep=fixed)
 
     def _weights(self, recipe: Recipe, prepared: PreparedPairs) -> Tensor | None:

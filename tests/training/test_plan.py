@@ -59,8 +59,11 @@ def test_schedule_follows_the_steps():
 
 def test_steps_in_the_time_left_by_hand():
     # 10 min less 6 % = 564 s; less 60 s spent, less 21 validations of 4 s: 420 s at 0.5 s a step
-    assert steps_in(10, spent=60, step=0.5, validation=4, validations=20) == 840
-    assert steps_in(0.01, spent=60, step=0.5, validation=4, validations=20) == 10
+    assert steps_in(10, spent=60, step=0.5, validation=4, validations=lambda _: 20) == 840
+    # One validation in 50 steps: with 8 of them and one more 504 - 36 = 468 s are left, 468 steps, for which 8 are not enough
+    # (468 // 50 = 9); with 9 it is 464 s.
+    assert steps_in(10, spent=60, step=1.0, validation=4, validations=lambda steps: steps // 50) == 464
+    assert steps_in(0.01, spent=60, step=0.5, validation=4, validations=lambda _: 20) == 10
 
 
 def test_fingerprint_of_drawn_images():
