@@ -73,8 +73,8 @@ class Pixels:
 
 
 class _SumByClass(torch.autograd.Function):
-    """Sums a class that are exact to many more pixels than adding one by one in float32 and the same bits every time, without
-    a one-hot array or a mask a class for the backward pass: one pass in float64 on a processor, one masked sum a class elsewhere."""
+    """Sums a class that are exact to many more pixels than adding one by one in float32 and the same bits every time, and keep
+    neither a one-hot array nor a mask a class: one pass in float64 on a processor, one masked sum a class elsewhere."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, target: Tensor, classes: int) -> Tensor:

@@ -34,6 +34,7 @@ STANDING_REASONS = {
 }
 LOOKED_AT = 64  # images that the fingerprint reads
 WORKING_SIZES_PX = (128, 192, 256, 320, 384, 512)
+MANY_CLASSES, RARE = 4, 0.02  # from so many classes on, a share below which one is rare
 SURVIVAL = 0.98  # share of Dice that labels must keep when they are brought to a working size and back
 
 
@@ -153,7 +154,6 @@ def plan(
     args, planned = _network(name, encoder, weights, patch_hw, gpu, reasons)
     batch = _batch(patch_hw, args.get("width", 32), machine, reasons)
     steps = int(np.clip(100 * data.images / batch, 500, 20000))
-    smallest = min((s for s in data.class_share if s > 0), default=0.0)
     recipe = Recipe(
         model=choose("model", name, "asked for" if model else "the strongest all-round choice for few labelled images"),
         model_args=args,
@@ -169,9 +169,7 @@ def plan(
             dict(planned.losses),
             planned.why_losses,
         ),
-        class_weights=choose(
-            "class_weights", "none", f"smallest class {smallest:.1%} of the pixels; Dice already balances the classes"
-        ),
+        class_weights=_class_weights(data.class_share, planned, reasons),
         batch=batch,
         steps=steps,
         learning_rate=choose(
@@ -263,6 +261,18 @@ def _batch(patch_hw: tuple[int, int], width: int, machine: Machine, reasons: dic
         else f"what fits into half of the {machine.memory_bytes / 2**30:.0f} GiB that are free"
     )
     return batch
+
+
+def _class_weights(class_share: Sequence[float], planned: Planned, reasons: dict[str, str]) -> str:
+    """Median frequency where some of many classes are rare: Dice alone leaves those at nothing for most of a short run."""
+    present = [share for share in class_share if share > 0]
+    rare = len(present) >= MANY_CLASSES and min(present) < RARE
+    smallest = f"smallest class {min(present, default=0.0):.1%} of the pixels"
+    if rare and "cross_entropy" in planned.losses:
+        reasons["class_weights"] = f"{smallest}, of {len(present)}: rare classes weigh more in cross entropy"
+        return "median"
+    reasons["class_weights"] = f"{smallest}; Dice already balances the classes"
+    return "none"
 
 
 def _augment(data: Fingerprint, reasons: dict[str, str]) -> dict[str, float]:

@@ -35,6 +35,28 @@ def test_flips_only_where_up_and_down_do_not_matter():
     assert plan(MEMBRANES, CPU).augment == {"flip_horizontal": 0.5, "flip_vertical": 0.5, "turn": 0.75}
 
 
+def test_rare_classes_weigh_more_only_among_many():
+    streets = replace(LUNGS, class_share=(0.5, 0.3, 0.15, 0.04, 0.01, 0.0))
+    assert plan(streets, CPU).class_weights == "median"
+    assert "smallest class 1.0% of the pixels, of 5" in plan(streets, CPU).reasons["class_weights"]
+    assert plan(replace(LUNGS, class_share=(0.99, 0.01)), CPU).class_weights == "none"
+    assert plan(replace(LUNGS, class_share=(0.4, 0.3, 0.2, 0.1)), CPU).class_weights == "none"
+    # Queries are matched with classes; there is no cross entropy of pixels to weigh.
+    assert plan(streets, CPU, model="eomt").class_weights == "none"
+
+
+@pytest.mark.parametrize(
+    ("weights", "model", "args"),
+    [
+        ("pip:efficientnet_lite1", None, {"encoder": "tf_efficientnet_lite1"}),
+        ("timm:resnet34.a1_in1k", "fpn", {"encoder": "resnet34"}),
+        ("torchvision:vgg16", "fcn8s", {}),
+    ],
+)
+def test_the_network_is_of_the_form_that_the_weights_are_for(weights, model, args):
+    assert plan(LUNGS, CPU, model=model, weights=weights).model_args == args
+
+
 def test_small_images_stay_as_they_are_and_little_memory_makes_small_batches():
     small = plan(replace(LUNGS, hw=(100, 60), longest_px=100, survival={}), CPU)
     assert (small.max_side_px, small.patch_hw) == (None, (128, 64))
