@@ -185,6 +185,8 @@ class Augmentation:
         elastic: standard deviation of a smooth random displacement as a share of the patch side
         flip_horizontal, flip_vertical: probability of a mirror image
         turn: probability of a turn by 90, 180 or 270 degrees
+        exposure: factor 1 / (1 + e) .. 1 + e on the distance from the image's darkest value, cut off at its lightest: another
+            time of day, another aperture
         contrast, brightness: factor 1 / (1 + c) .. 1 + c around the mean; offset in standard deviations either way
         saturation: factor 1 / (1 + s) .. 1 + s on each pixel's distance from its grey; images of three channels alone
         tint: offset of each channel for itself, in standard deviations either way; images of several channels alone
@@ -203,6 +205,7 @@ class Augmentation:
     flip_horizontal: float = 0.0
     flip_vertical: float = 0.0
     turn: float = 0.0
+    exposure: float = 0.0
     contrast: float = 0.3
     brightness: float = 0.3
     saturation: float = 0.3
@@ -239,7 +242,7 @@ class RandomWindow(v2.Transform):  # type: ignore[misc]
         a = self.augmentation
         target = next(t for t in flat_inputs if isinstance(t, tv_tensors.Mask))
         hw = (target.shape[-2], target.shape[-1])
-        zoom, stretch = (math.exp(_uniform(-math.log1p(s), math.log1p(s))) for s in (a.scale, a.stretch))
+        zoom, stretch = _factor(a.scale), _factor(a.stretch)
         angle = math.radians(_uniform(-a.rotation_deg, a.rotation_deg))
         if torch.rand(()) < a.turn:
             angle += math.pi / 2 * int(torch.randint(1, 4, ()))
@@ -306,17 +309,18 @@ class RandomAppearance(v2.Transform):  # type: ignore[misc]
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:  # noqa: ARG002
         a, x = self.augmentation, inpt.as_subclass(Tensor)
+        low, high = x.amin(), x.amax()
+        if a.exposure:
+            x = (low + (x - low) * _factor(a.exposure)).clamp(max=high)
         if a.gamma:
-            low, high = x.amin(), x.amax()
             span = (high - low).clamp(min=1e-6)
-            x = ((x - low) / span).clamp(min=0) ** math.exp(_uniform(-math.log1p(a.gamma), math.log1p(a.gamma))) * span + low
+            x = ((x - low) / span).clamp(min=0) ** _factor(a.gamma) * span + low
         if a.contrast or a.brightness:
             mean = x.mean()
-            factor = math.exp(_uniform(-math.log1p(a.contrast), math.log1p(a.contrast)))
-            x = (x - mean) * factor + mean + _uniform(-a.brightness, a.brightness)
+            x = (x - mean) * _factor(a.contrast) + mean + _uniform(-a.brightness, a.brightness)
         if a.saturation and len(x) == 3:
             grey = (x * x.new_tensor(LUMA).view(3, 1, 1)).sum(0, keepdim=True)
-            x = grey + (x - grey) * math.exp(_uniform(-math.log1p(a.saturation), math.log1p(a.saturation)))
+            x = grey + (x - grey) * _factor(a.saturation)
         if a.tint and len(x) > 1:
             x = x + (torch.rand(len(x), 1, 1) * 2 - 1) * a.tint
         if a.blur and torch.rand(()) < 1 / 3:
@@ -352,6 +356,11 @@ def _hide_rectangle(x: Tensor) -> Tensor:
     x = x.clone()
     x[..., top : top + tall, left : left + wide] = _uniform(float(x.amin()), float(x.amax()))
     return x
+
+
+def _factor(strength: float) -> float:
+    """Drawn log-uniformly from 1 / (1 + strength) to 1 + strength."""
+    return math.exp(_uniform(-math.log1p(strength), math.log1p(strength)))
 
 
 def _uniform(low: float, high: float) -> float:

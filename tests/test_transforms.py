@@ -164,6 +164,44 @@ def test_appearance_changes_the_image_only_and_the_seed_decides():
     assert torch.equal(results[2][1].as_subclass(torch.Tensor), target)
 
 
+def changed(image: torch.Tensor, **strength: float) -> torch.Tensor:
+    """The image after RandomAppearance with nothing switched on but `strength`."""
+    target = torch.zeros(image.shape[1:], dtype=torch.uint8)
+    augment = augmenter(tuple(image.shape[1:]), Augmentation(**{**STILL.__dict__, **strength}))
+    x, _ = augment(tv_tensors.Image(image), tv_tensors.Mask(target))
+    return x.as_subclass(torch.Tensor)
+
+
+def test_exposure_scales_from_the_darkest_value_and_is_cut_off_at_the_lightest():
+    image = torch.tensor([[[-1.0, 0.0, 1.0]]])
+    for seed in range(20):
+        torch.manual_seed(seed)
+        dark, middle, light = changed(image, exposure=1.0).flatten().tolist()
+        assert dark == pytest.approx(-1, abs=1e-4)
+        # The middle lies 1 above the darkest: a factor of 0.5 to 2 brings it to -0.5 to 1; the lightest never goes beyond 1.
+        assert -0.501 <= middle <= 1.001
+        assert light == pytest.approx(min(1.0, -1 + 2 * (middle + 1)), abs=1e-3)
+
+
+def test_saturation_keeps_each_pixels_grey_and_leaves_grey_pixels_alone():
+    image = torch.randn(3, 8, 8)
+    image[:, 0] = image[:1, 0]
+    found = changed(image, saturation=1.0)
+    luma = torch.tensor((0.299, 0.587, 0.114)).view(3, 1, 1)
+    assert torch.allclose((found * luma).sum(0), (image * luma).sum(0), atol=1e-4)
+    assert torch.allclose(found[:, 0], image[:, 0], atol=1e-4)
+    assert not torch.allclose(found, image, atol=1e-2)
+
+
+def test_tint_moves_each_channel_by_one_number_and_never_a_single_channel():
+    image = torch.randn(3, 8, 8)
+    moved = (changed(image, tint=0.5) - image).flatten(1)
+    assert torch.allclose(moved, moved[:, :1].expand_as(moved), atol=1e-4)
+    assert moved[:, 0].unique().numel() == 3
+    assert moved.abs().max() <= 0.5
+    assert torch.allclose(changed(image[:1], tint=0.5, saturation=0.5), image[:1], atol=1e-4)
+
+
 @pytest.mark.parametrize(("name", "value"), [("flip_horizontal", 1.5), ("scale", -0.1), ("noise", "much")])
 def test_augmentation_out_of_range_is_named(name, value):
     with pytest.raises(InputError, match=rf"augment\.{name} is .*; expected a number from 0"):

@@ -276,14 +276,16 @@ def _class_weights(class_share: Sequence[float], planned: Planned, reasons: dict
 
 
 def _augment(data: Fingerprint, reasons: dict[str, str]) -> dict[str, float]:
+    colour = {"exposure": 0.5} if data.channels == 3 and data.dtype == "uint8" else {}
+    light = "; colour pictures: another exposure" if colour else ""
     if data.oriented < 0.1:
-        reasons["augment"] = f"flips and turns: the labels look alike upside down (difference {data.oriented:.2f})"
-        return {"flip_horizontal": 0.5, "flip_vertical": 0.5, "turn": 0.75}
+        reasons["augment"] = f"flips and turns: the labels look alike upside down (difference {data.oriented:.2f}){light}"
+        return {"flip_horizontal": 0.5, "flip_vertical": 0.5, "turn": 0.75, **colour}
     reasons["augment"] = (
         f"no flips: up and down differ in these labels (difference {data.oriented:.2f}), as in anatomy or street scenes; "
-        "where left and right may be swapped: --set augment.flip_horizontal=0.5"
+        f"where left and right may be swapped: --set augment.flip_horizontal=0.5{light}"
     )
-    return {}
+    return colour
 
 
 def _is_grey(image: Image) -> bool:

@@ -57,6 +57,11 @@ def test_the_network_is_of_the_form_that_the_weights_are_for(weights, model, arg
     assert plan(LUNGS, CPU, model=model, weights=weights).model_args == args
 
 
+def test_only_colour_pictures_are_lit_anew():
+    assert plan(replace(LUNGS, channels=3), CPU).augment == {"exposure": 0.5}
+    assert plan(replace(LUNGS, channels=3, dtype="uint16"), CPU).augment == plan(LUNGS, CPU).augment == {}
+
+
 def test_small_images_stay_as_they_are_and_little_memory_makes_small_batches():
     small = plan(replace(LUNGS, hw=(100, 60), longest_px=100, survival={}), CPU)
     assert (small.max_side_px, small.patch_hw) == (None, (128, 64))
