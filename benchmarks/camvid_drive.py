@@ -28,7 +28,11 @@ def main() -> None:
     arguments.add_argument("--out", type=Path, default=Path("runs/camvid"))
     arguments.add_argument("--name", default="camvid_drive", help="name of the result file")
     given = arguments.parse_args()
-    names = given.only.split(",") if given.only else sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+    names = (
+        given.only.split(",")
+        if given.only
+        else sorted(path.stem for path in CONFIGS.glob("*.yaml") if not path.stem.endswith("min"))
+    )
     runs = [trained(given.data, name, given.minutes, given.out / name) for name in names]
     found = maskwright.compare(
         given.data, runs=[run.folder for run in runs], group=GROUP, holdout_groups=HELD_OUT, out=given.out / "comparison"

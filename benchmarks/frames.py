@@ -24,10 +24,8 @@ from maskwright.inference.predictor import Predictor
 from maskwright.transforms import Preprocess
 
 CLASSES = 11
-LITE0 = {"encoder": "tf_efficientnet_lite0"}
-
-# The networks as their papers draw them, then forms for a processor.
-FORMS: list[tuple[str, dict[str, object]]] = [
+# As their papers draw them, or with the encoder that is usual for them.
+PAPERS: list[tuple[str, dict[str, object]]] = [
     ("fcn32s", {}),
     ("fcn16s", {}),
     ("fcn8s", {}),
@@ -40,19 +38,23 @@ FORMS: list[tuple[str, dict[str, object]]] = [
     ("deeplabv3", {"encoder": "resnet50"}),
     ("fcn_resnet", {"encoder": "resnet50"}),
     ("deeplabv3plus", {"encoder": "resnet50"}),
+    ("fpn", {"encoder": "resnet50"}),
     ("upernet", {"encoder": "resnet50"}),
     ("eomt", {"encoder": "vit_small_patch16_224"}),
     ("bisenetv2", {}),
-    ("fcn8s", {"width": 16, "fc_width": 512}),
-    ("segnet", {"width": 16}),
-    ("unet", {"width": 16}),
-    ("unet", LITE0),
-    ("unet", {**LITE0, "decoder": [128, 64, 32, 16, 8]}),
-    ("deeplabv3plus", LITE0),
-    ("fpn", LITE0),
-    ("upernet", LITE0),
-    ("eomt", {"encoder": "vit_tiny_patch16_224"}),
 ]
+# Narrow forms for cameras on a processor, beside those of configs/camvid.
+NARROW: list[tuple[str, dict[str, object]]] = [
+    ("unet", {"encoder": "tf_efficientnet_lite0", "decoder": [64, 48, 32, 16, 8], "up": "bilinear"}),
+    ("unet", {"encoder": "mobilenetv3_small_100", "decoder": [64, 48, 32, 16, 8], "up": "bilinear"}),
+    ("fpn", {"encoder": "mobilenetv3_small_100", "width": 64, "norm": "batch"}),
+    ("bisenetv2", {"width_multiplier": 0.5, "head_width": 128}),
+]
+
+
+def forms() -> list[tuple[str, dict[str, object]]]:
+    recipes = [maskwright.Recipe.load(path) for path in sorted((Path(__file__).parents[1] / "configs" / "camvid").glob("*.yaml"))]
+    return PAPERS + [form for r in recipes if (form := (r.model, r.model_args)) not in PAPERS] + NARROW
 
 
 def main() -> None:
@@ -62,9 +64,9 @@ def main() -> None:
     arguments.add_argument("--only", default="", help="names of the registry, with commas between them")
     given = arguments.parse_args()
     files = sorted((given.data / "val").glob("*.jpg"))[:16]
-    wanted = given.only.split(",") if given.only else list(dict(FORMS))
+    wanted = given.only.split(",") if given.only else list(models.MODELS)
     with tempfile.TemporaryDirectory() as folder:
-        rows = [measured(name, form, files, given.seconds, Path(folder)) for name, form in FORMS if name in wanted]
+        rows = [measured(name, form, files, given.seconds, Path(folder)) for name, form in forms() if name in wanted]
     record(
         "frames",
         rows,

@@ -31,7 +31,7 @@ from maskwright import __version__
 from maskwright.data.findings import KINDS, CheckReport, Finding
 from maskwright.evaluation import COLUMNS, Evaluation
 from maskwright.io.write import write_text
-from maskwright.metrics import ImageScore
+from maskwright.metrics import ImageScore, Interval
 from maskwright.training.log import read_log
 
 PICTURES_BYTES = 4_000_000  # of all pictures as text: leaves room for the rest in 5 MB
@@ -145,7 +145,7 @@ def write_report(
         version=__version__,
         evaluation=evaluation,
         headline=None if math.isnan(evaluation.mean_image_dice) else evaluation.intervals["mean_image_dice"],
-        tiles=[(t, evaluation.intervals[n]) for n, t in TILES.items() if not math.isnan(evaluation.intervals[n].value)],
+        tiles=_tiles(evaluation),
         columns=COLUMNS,
         rows=evaluation.rows()[: -2 * classes],
         per_class=_per_class(evaluation),
@@ -197,6 +197,13 @@ def _template() -> jinja2.Template:
 
 
 # Scores
+
+
+def _tiles(evaluation: Evaluation) -> list[tuple[str, Interval]]:
+    """The numbers beside the headline; without a background nothing is left out, and nothing is said of it."""
+    plain = evaluation.scores.classes.background is None
+    names = {n: t.removesuffix(", without background") if plain else t for n, t in TILES.items()}
+    return [(t, evaluation.intervals[n]) for n, t in names.items() if not math.isnan(evaluation.intervals[n].value)]
 
 
 def _per_class(evaluation: Evaluation) -> list[dict[str, Any]]:

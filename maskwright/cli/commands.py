@@ -74,7 +74,7 @@ def train(
     run = train_model(
         data, model=model, encoder=encoder, weights=weights, out=out, recipe=recipe, settings=given.settings(set_ or []),
         minutes=minutes, resume=resume, from_run=from_run, holdout=holdout, classes=classes, images=images, masks=masks,
-        group=group, holdout_groups=holdout_group or (), fit=tuple(fit.split(",")) if fit else (), snap=snap,
+        group=group, holdout_groups=holdout_group or (), fit=[name.strip() for name in fit.split(",")] if fit else (), snap=snap,
         skip_bad=skip_bad, seed=seed, device=device, workers=workers, track=track,
     )  # fmt: skip
     if as_json:

@@ -32,11 +32,13 @@ def write_scenes(
         draw: scene number -> scene; it must be picklable, since other processes call it
 
     Raises:
-        InputError: count is under 3, one a split.
+        InputError: count is under 3, one a split, or the seed is negative.
     """
     out = Path(out)
     if count < 3:
         raise InputError(f"count={count}: at least 3 scenes are needed, one a split.")
+    if seed < 0:
+        raise InputError(f"seed={seed} cannot be; give a whole number of 0 or more.")
     folders = [out / split for split in _splits(count)]
     numbers = [seed * 100_003 + n for n in range(count)]
     with ProcessPoolExecutor(os.cpu_count() or 1) as pool:

@@ -75,31 +75,41 @@ def open_data(data: Data, how: Opening, given: Given, predictor: Predictor | Non
         said = (f"Classes: {dataset.classes_found}.",) if dataset.classes_found else ()
         return (hold_out(dataset, how.holdout_groups) if how.holdout_groups else dataset), said
     options = _run_options(given)
-    same = _same_path(data, options)
-    defaults: Mapping[str, Any] = options if same else {}
     classes = how.classes
     if classes is None and not _has_classes(data):
         # Found in the masks of a few images, classes could be fewer than the model knows, or be named otherwise.
         classes = predictor.classes
         _check_ignored(data, how, predictor.classes)
-    dataset = open_dataset(
-        data,
-        classes=classes,
-        images=how.images or defaults.get("images"),
-        masks=how.masks or defaults.get("masks"),
-        group=how.group or defaults.get("group"),
-        snap=how.snap or bool(defaults.get("snap")),
-    )
+
+    def opened(defaults: Mapping[str, Any]) -> Dataset:
+        return open_dataset(
+            data,
+            classes=classes,
+            images=how.images or defaults.get("images"),
+            masks=how.masks or defaults.get("masks"),
+            group=how.group or defaults.get("group"),
+            snap=how.snap or bool(defaults.get("snap")),
+        )
+
+    same = _same_path(data, options)
+    dataset = opened(options if same else {})
     _check_classes(dataset.classes, predictor.classes)
-    dataset, seen = _held_out(dataset, how, options, defaults)
+    if not same and predictor.manifest.data_hash == dataset.fingerprint():  # the run's data in another place
+        same, dataset = True, opened(options)
+    groups = tuple(how.holdout_groups or (options.get("holdout_groups", ()) if same else ()))
+    seen = _not_held_out(groups, options)
     splits = set(dataset.splits)
-    if {"train", "val"} <= splits or not splits & {"train", "all"}:
-        return (_as_trained(dataset, options) if same and "train" in splits else dataset), seen
-    if not same and predictor.manifest.data_hash != dataset.fingerprint():
-        return dataset, seen if "train" in splits else (UNKNOWN_DATA,)
-    if not options:
-        return dataset, ("The model was trained on this very data: images it was fitted to are among those scored.",)
-    return _as_trained(dataset, options), (*seen, f"The split is the one that the run drew, seed {options['seed']}.")
+    if not same or not options or not splits & {"train", "all"}:
+        dataset = hold_out(dataset, groups) if groups else dataset
+        if same and not options:
+            return dataset, (*seen, "The model was trained on this very data: images it was fitted to are among those scored.")
+        return dataset, seen if splits & {"train", "test"} else (*seen, UNKNOWN_DATA)
+    fit = tuple(options.get("fit", ()))
+    dataset = as_trained(dataset, seed=options["seed"], holdout=options.get("holdout"), held_out=groups, fit=fit)
+    drawn = (
+        () if {"train", "val"} <= splits and not fit else (f"The split is the one that the run drew, seed {options['seed']}.",)
+    )
+    return dataset, (*seen, *drawn)
 
 
 def choose_split(
@@ -158,22 +168,12 @@ def _has_classes(data: Data) -> bool:
     return isinstance(data, (str, Path)) and any((Path(data) / name).is_file() for name in ("classes.yaml", "classes.yml"))
 
 
-def _as_trained(dataset: Dataset, options: Mapping[str, Any]) -> Dataset:
-    """With the splits of the run; groups that are held out are set apart already."""
-    return as_trained(dataset, seed=options["seed"], holdout=options.get("holdout"), fit=options.get("fit", ()))
-
-
-def _held_out(
-    dataset: Dataset, how: Opening, options: Mapping[str, Any], defaults: Mapping[str, Any]
-) -> tuple[Dataset, tuple[str, ...]]:
-    """With the groups set apart that are asked for, else those of the run where it is its own data; and a note if the run may
-    have been fitted to them."""
-    groups = tuple(how.holdout_groups or defaults.get("holdout_groups", ()))
-    if not groups:
-        return dataset, ()
+def _not_held_out(groups: Sequence[str], options: Mapping[str, Any]) -> tuple[str, ...]:
+    """A note if the run may have been fitted to groups that are to be scored."""
     fitted = [g for g in groups if g not in options.get("holdout_groups", ())]
-    note = f"The run did not hold out {', '.join(fitted)}: it may have been fitted to the images scored here."
-    return hold_out(dataset, groups), (note,) if fitted else ()
+    return (
+        (f"The run did not hold out {', '.join(fitted)}: it may have been fitted to the images scored here.",) if fitted else ()
+    )
 
 
 def _check_ignored(data: Data, how: Opening, model: ClassMap) -> None:

@@ -73,7 +73,7 @@ def check_samples(model: nn.Module, passes: int) -> None:
         InputError: see monte_carlo.
     """
     if isinstance(passes, bool) or not isinstance(passes, int) or passes < 2:
-        raise InputError(f"passes={passes!r} is not usable; a variance needs a whole number of 2 or more.")
+        raise InputError(f"{passes!r} passes with dropout are not usable; a variance needs a whole number of 2 or more.")
     if not _dropouts(model):
         raise InputError(
             "the model drops no values, so that all its passes would agree; train one with dropout, as segnet with dropout=0.5."

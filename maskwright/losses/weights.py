@@ -1,6 +1,7 @@
 """Class weights from pixel counts.
 
 Source of "median": Eigen, Fergus 2015, arXiv:1411.4734, section 4.3; used by SegNet, arXiv:1511.00561.
+Differs: of an image only the counted pixels are its size; ignored ones would make its classes look rarer.
 """
 
 from __future__ import annotations

@@ -276,5 +276,5 @@ def test_passes_with_dropout_give_an_uncertainty_of_the_images_size(tmp_path):
 
 def test_passes_need_dropout_and_two_of_them(tmp_path):
     run = bayesian(tmp_path)
-    with pytest.raises(InputError, match=r"passes=1 is not usable; a variance needs"):
+    with pytest.raises(InputError, match=r"1 passes with dropout are not usable; a variance needs"):
         maskwright.Predictor.load(run, passes=1)

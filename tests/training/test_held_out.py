@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -48,3 +49,25 @@ def test_what_cannot_be_held_out_is_said_before_any_work(squares_folder, quick, 
     with pytest.raises(InputError, match="--resume goes on with the run's own settings, so --holdout-group cannot be given"):
         quiet(squares_folder, tmp_path / "run", None, resume=True, holdout_groups=["3"])
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_what_was_fitted_to_is_never_scored_as_new(squares_folder, quick, tmp_path, moved):
+    """A run on train and val together: val is gone as a split, on the data where it lay and on a copy of it."""
+    short = quick | {"steps": 2, "validate_every": 2}
+    done = quiet(squares_folder, tmp_path / "run", short, fit=("train", "val"), holdout=0.2)
+    assert done.split == "inner"
+    data = shutil.copytree(squares_folder, tmp_path / "copy") if moved else squares_folder
+    with pytest.raises(InputError, match="no split named 'val'|no split 'val'"):
+        evaluate(done.folder, data, split="val", device="cpu", resamples=20)
+    inner = evaluate(done.folder, data, split="inner", device="cpu", resamples=20)
+    assert 0 < len(inner.per_image) < 18
+
+
+def test_a_group_that_holds_all_of_val_can_be_left_out_of_a_fit_to_both(squares_folder, quick, tmp_path):
+    short = quick | {"steps": 2, "validate_every": 2}
+    # val is 12..17: the groups 2 to 7 by the last digit, which take 02..07 of train along.
+    groups = list("234567")
+    done = quiet(squares_folder, tmp_path / "run", short, fit=("train", "val"), group=r"\d(\d)", holdout_groups=groups)
+    scores = evaluate(done.folder, squares_folder, device="cpu", resamples=20)
+    assert (scores.split, {s.name for s in scores.per_image}) == ("held-out", {f"{k:02}" for k in (*range(2, 8), *range(12, 18))})
