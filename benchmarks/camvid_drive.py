@@ -37,6 +37,7 @@ def main() -> None:
     found = maskwright.compare(
         given.data, runs=[run.folder for run in runs], group=GROUP, holdout_groups=HELD_OUT, out=given.out / "comparison"
     )
+    spent = [run.minutes for run in runs]
     rows = []
     for one in found.scored:
         val = maskwright.evaluate(one.run, given.data, split="val", group=GROUP, holdout_groups=HELD_OUT)
@@ -60,6 +61,7 @@ def main() -> None:
         rows,
         command=f"python benchmarks/camvid_drive.py DATA --minutes {given.minutes:g}",
         notes=[
+            f"the trainings lasted {min(spent):.1f} to {max(spent):.1f} minutes; asked for: {given.minutes:g}",
             "fit on 0006R0 and 0016E5, scored on the 62 frames of 0001TP; 480 x 360",
             "val is seven seconds of 0016E5, which is fitted to as well: its score flatters",
             *found.notes,

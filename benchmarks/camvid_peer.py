@@ -49,12 +49,18 @@ def main() -> None:
     recipe = maskwright.Recipe.load(CONFIGS / f"{given.ours}.yaml")
     if recipe.weights is not None:
         raise SystemExit(f"{given.ours} starts from {recipe.weights}; choose one that starts from random weights.")
-    shared = {key: getattr(recipe, key) for key in ("augment", "patch_hw", "batch", "losses", "class_weights")}
+    shared = {
+        key: getattr(recipe, key)
+        for key in ("augment", "max_side_px", "patch_hw", "batch", "losses", "class_weights", "learning_rate")
+    }
     runs = []
     for folder, options in (
         (given.out / given.ours, {"recipe": CONFIGS / f"{given.ours}.yaml"}),
-        (given.out / PEER, {"settings": {"model": PEER, "model_args": {}, "learning_rate": 1e-3, **shared}}),
+        (given.out / PEER, {"settings": {"model": PEER, "model_args": {}, **shared}}),
     ):
+        if (folder / "state" / "last.safetensors").is_file():
+            runs.append(maskwright.train(given.data, out=folder, resume=True))
+            continue
         runs.append(
             maskwright.train(given.data, out=folder, minutes=given.minutes, group=GROUP, holdout_groups=HELD_OUT, **options)
         )
@@ -70,7 +76,10 @@ def main() -> None:
         "camvid_peer",
         [dict(zip(found.columns, map(str, row), strict=True)) for row in found.rows()],
         command=f"python benchmarks/camvid_peer.py DATA --ours {given.ours} --minutes {given.minutes:g}",
-        notes=[f"{run.folder.name}: {run.steps} steps in {run.minutes:.1f} minutes from random weights" for run in runs],
+        notes=[
+            f"{run.folder.name}: learning rate {recipe.learning_rate:g}, {run.steps} steps in {run.minutes:.1f} minutes"
+            for run in runs
+        ],
     )
 
 
