@@ -45,7 +45,7 @@ def main() -> None:
     arguments.add_argument("--minutes", type=float, default=15.0)
     arguments.add_argument("--out", type=Path, default=Path("runs/camvid-peer"))
     given = arguments.parse_args()
-    MODELS[PEER] = Entry(PeerUnet, task="semantic", paper="1505.04597", multiple_of=1, summary="segmentation-models-pytorch")
+    MODELS[PEER] = Entry(PeerUnet, task="semantic", paper="1505.04597", summary="segmentation-models-pytorch")
     recipe = maskwright.Recipe.load(CONFIGS / f"{given.ours}.yaml")
     if recipe.weights is not None:
         raise SystemExit(f"{given.ours} starts from {recipe.weights}; choose one that starts from random weights.")

@@ -248,6 +248,15 @@ def test_compare_prints_one_table_and_says_where_the_files_are(run, squares, tra
     }  # fmt: skip
 
 
+def test_compare_in_words_and_in_python_goes_on_in_one_folder(run, squares, tmp_path):
+    words = ("--models", "unet:width=6", "--fit", "train,val", "--set", "steps=1", *TINY)
+    code, _, err = run("compare", squares, *words)
+    assert code == 0, err
+    settings = {"steps": 1, "batch": 2, "model_args": {"width": 4, "depth": 2}}
+    found = maskwright.compare(squares, "unet:width=6", fit=["train", "val"], settings=settings, show_progress=False)
+    assert found.folder == Path("comparisons") / "squares"
+
+
 def test_compare_as_json(run, squares, trained, tmp_path):
     code, out, _ = run("compare", squares, "--runs", trained, "--out", tmp_path / "out", "--json")
     assert code == 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image as Picture
 from torch import Tensor, nn
@@ -18,8 +21,8 @@ from torch import Tensor, nn
 import maskwright
 from maskwright import Comparison, compare
 from maskwright.classes import ClassMap
-from maskwright.comparison import training_all
-from maskwright.comparison.contestants import contestants_of, pieces, specs_in
+from maskwright.comparison import assembling, scoring_all, training_all
+from maskwright.comparison.contestants import Contestant, contestants_of, pieces, specs_in
 from maskwright.comparison.ledger import Ledger, Terms
 from maskwright.comparison.page import write_page
 from maskwright.comparison.picture import Column, Row, chosen, comparison_picture
@@ -30,6 +33,7 @@ from maskwright.errors import InputError, Interrupted
 from maskwright.evaluation import Evaluation, score
 from maskwright.io.image import Image
 from maskwright.models import MODELS, Entry
+from maskwright.recipe import Recipe
 from maskwright.sample import Sample
 
 TWO = ClassMap((0, 1), ("background", "square"))
@@ -65,7 +69,7 @@ class Broken(Plain):
 @pytest.fixture(autouse=True)
 def more_models(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, build in (("plain", Plain), ("broken", Broken)):
-        monkeypatch.setitem(MODELS, name, Entry(build, task="semantic", paper="0000.00000", multiple_of=1, summary=name))
+        monkeypatch.setitem(MODELS, name, Entry(build, task="semantic", paper="0000.00000", summary=name))
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +158,14 @@ def test_runs_of_one_folder_name_are_told_apart_by_their_path() -> None:
 # Going on
 
 
+def trained(ledger: Ledger, one: Contestant) -> None:
+    """As a finished training leaves the folder, as far as the ledger looks at it."""
+    ledger.ask([one])
+    ledger.note(one.name, steps=7)
+    (one.run_in(ledger.folder)).mkdir(parents=True)
+    (one.run_in(ledger.folder) / "model.safetensors").touch()
+
+
 def test_the_same_terms_find_their_folder_again(tmp_path: Path) -> None:
     default = tmp_path / "comparisons" / "scenes"
     first = Ledger.open(None, default, Terms(minutes=5, settings={"batch": 4}))
@@ -168,7 +180,7 @@ def test_the_same_terms_find_their_folder_again(tmp_path: Path) -> None:
 def test_a_folder_with_other_terms_other_data_or_other_things_is_refused(tmp_path: Path) -> None:
     ledger = Ledger.open(tmp_path / "out", tmp_path, Terms(seed=1))
     ledger.of_data("abc")
-    ledger.note("unet", steps=7)
+    trained(ledger, Contestant("unet", "unet"))
     with pytest.raises(InputError, match=r"out: holds a comparison with seed=1, this one has seed=2; .* another --out"):
         Ledger.open(tmp_path / "out", tmp_path, Terms(seed=2))
     with pytest.raises(InputError, match="the data has changed since unet were trained on it"):
@@ -177,6 +189,148 @@ def test_a_folder_with_other_terms_other_data_or_other_things_is_refused(tmp_pat
     (tmp_path / "thesis" / "chapter.txt").write_text("")
     with pytest.raises(InputError, match="thesis: is not empty and holds no comparison"):
         Ledger.open(tmp_path / "thesis", tmp_path, Terms())
+
+
+def test_another_encoder_is_another_model(tmp_path: Path) -> None:
+    plain, resnet = (contestants_of("unet", (), encoder)[0] for encoder in (None, "resnet18"))
+    default = tmp_path / "scenes"
+    first = Ledger.open(None, default, Terms(minutes=5), resnet)
+    trained(first, resnet[0])
+    assert Ledger.open(None, default, Terms(minutes=5), resnet).folder == default
+    assert Ledger.open(None, default, Terms(minutes=5), plain).folder == tmp_path / "scenes-2"
+    with pytest.raises(InputError, match="holds unet with encoder=resnet18, this one has encoder=None; choose another --out"):
+        Ledger.open(default, default, Terms(minutes=5), plain)
+    own = "encoder=resnet34; write unet:encoder=resnet34 to have both, or choose another --out"
+    with pytest.raises(InputError, match=own):
+        Ledger.open(default, default, Terms(minutes=5), contestants_of("unet", (), "resnet34")[0])
+    both = contestants_of("unet,unet:encoder=resnet34", (), "resnet18")[0]
+    assert Ledger.open(default, default, Terms(minutes=5), both).kept(besides=both) == ()
+
+
+def test_a_network_is_not_shown_as_another(compared: Comparison, scenes: Path) -> None:
+    with pytest.raises(
+        InputError, match="holds unet with encoder=None, this one has encoder=resnet18; write unet:encoder=resnet18"
+    ):
+        compare(scenes, "unet", encoder="resnet18", settings=TINY, out=compared.folder, show_progress=False)
+
+
+def test_an_unfinished_training_is_not_gone_on_with_by_another_model(tmp_path: Path) -> None:
+    (begun,), (other,) = (contestants_of("unet", (), encoder)[0] for encoder in ("resnet18", "resnet34"))
+    ledger = Ledger.open(tmp_path / "out", tmp_path, Terms())
+    ledger.ask([begun])
+    Ledger.open(tmp_path / "out", tmp_path, Terms(), [other])  # nothing of it is there yet
+    state = begun.run_in(tmp_path / "out") / "state" / "last.safetensors"
+    state.parent.mkdir(parents=True)
+    state.touch()
+    with pytest.raises(InputError, match="holds unet with encoder=resnet18, this one has encoder=resnet34"):
+        Ledger.open(tmp_path / "out", tmp_path, Terms(), [other])
+
+
+def test_of_several_folders_the_one_that_knows_the_models_goes_on(tmp_path: Path) -> None:
+    for folder, name in (("scenes", "unet"), ("scenes-2", "segnet")):
+        trained(Ledger.open(tmp_path / folder, tmp_path, Terms()), Contestant(name, name))
+    found = Ledger.open(None, tmp_path / "scenes", Terms(), [Contestant("segnet", "segnet")])
+    assert found.folder == tmp_path / "scenes-2"
+
+
+def test_text_of_the_command_line_and_numbers_are_the_same_terms(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / "out", tmp_path, Terms(settings={"steps": "3", "learning_rate": "1e-3", "losses.dice": "1"}))
+    ledger.of_data("abc")
+    same = Terms(settings={"steps": 3, "learning_rate": 0.001, "losses.dice": 1.0})
+    assert Ledger.open(tmp_path / "out", tmp_path, same).data == "abc"
+    assert Contestant("unet", settings={"batch": "4"}).to_json() == Contestant("unet", settings={"batch": 4}).to_json()
+
+
+def test_more_models_extend_the_table(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    real, begun = training_all.train, []
+    monkeypatch.setattr(training_all, "train", lambda *a, **k: begun.append(k["model"]) or real(*a, **k))
+    own = real(scenes, model="plain", settings=TINY, out=tmp_path / "own", show_progress=False).folder
+    wanted: dict[str, Any] = {"settings": TINY, "show_progress": False, "resamples": 10}
+    first = compare(scenes, "plain:width=5", runs=[own], **wanted)
+    second = compare(scenes, "unet", against="plain:width=5", **wanted)
+    assert begun == ["plain", "unet"]
+    assert second.folder == first.folder
+    assert {one.name for one in second.entrants} == {"plain:width=5", "own", "unet"}
+    assert second.reference == "plain:width=5"
+    assert (
+        "Kept from earlier comparisons in this folder: plain:width=5, own; another --out makes a table without." in second.notes
+    )
+    scores = {one.name: one.score() for one in second.entrants}
+    assert {one.name: one.score() for one in first.entrants}.items() <= scores.items()
+    shutil.rmtree(own)
+    third = compare(scenes, "unet", **wanted)  # what is deleted is in no table
+    assert {one.name for one in third.entrants} == {"plain:width=5", "unet"}
+
+
+@pytest.mark.parametrize("deleted", ["", "model.safetensors"])
+def test_a_run_that_was_deleted_is_trained_again(scenes: Path, tmp_path: Path, deleted: str) -> None:
+    wanted: dict[str, Any] = {"settings": TINY, "out": tmp_path / "out", "show_progress": False, "resamples": 10}
+    first = compare(scenes, "plain", **wanted)
+    gone = first.entrants[0].run / deleted
+    shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
+    again = compare(scenes, "plain", **wanted)
+    assert again.ok
+    assert again.entrants[0].steps == 2
+    assert again.entrants[0].score() == first.entrants[0].score()  # the same seed
+
+
+def test_a_training_anew_that_is_interrupted_is_not_taken_for_finished(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted: dict[str, Any] = {"settings": TINY, "out": tmp_path / "out", "show_progress": False, "resamples": 10}
+    weights = compare(scenes, "plain", **wanted).entrants[0].run / "model.safetensors"
+    weights.unlink()
+
+    def train(*data: Any, **options: Any) -> Any:
+        options["out"].mkdir()
+        weights.touch()  # of its first validation
+        raise Interrupted("step 1; go on with --resume")
+
+    monkeypatch.setattr(training_all, "train", train)
+    for _ in range(2):  # the second finds weights, which nobody has finished
+        with pytest.raises(Interrupted, match="0 of 1 models are trained"):
+            compare(scenes, "plain", **wanted)
+
+
+def test_a_recipe_of_python_counts_for_what_it_names(scenes: Path, tmp_path: Path) -> None:
+    recipe = Recipe(**{**TINY, "steps": 1})
+    found = compare(scenes, "plain", recipe=recipe, out=tmp_path / "out", show_progress=False, resamples=10)
+    assert found.ok
+    frozen = Recipe.load(found.entrants[0].run / "recipe.yaml")
+    assert (frozen.model, frozen.steps, frozen.batch) == ("plain", 1, 2)
+    assert frozen.mean  # planned from the data: the recipe's own default, which it does not name, is empty
+
+
+def test_all_models_are_fitted_to_the_splits_asked_for(scenes: Path, tmp_path: Path) -> None:
+    found = compare(scenes, "plain", settings=TINY, fit=["train", "val"], out=tmp_path / "out", show_progress=False, resamples=10)
+    options = json.loads((found.entrants[0].run / "state" / "options.json").read_text(encoding="utf-8"))
+    assert (options["fit"], found.split, found.images) == (["train", "val"], "test", 5)
+    with pytest.raises(InputError, match=r"fit=\['train', 'val'\], this one has fit=\[\]"):
+        compare(scenes, "plain", settings=TINY, out=tmp_path / "out", show_progress=False)
+
+
+@pytest.mark.parametrize(
+    ("room", "what", "said"),
+    [
+        (scoring_all, "evaluate", "interrupted while scoring plain; all runs are kept in"),
+        (assembling, "milliseconds", "interrupted while timing plain; all runs are kept in"),
+        (assembling, "comparison_picture", "interrupted; all that is trained is kept. Give the same command"),
+    ],
+)
+def test_sigterm_says_how_to_go_on(
+    scenes: Path, compared: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: Any, what: str, said: str
+) -> None:
+    monkeypatch.setattr(room, what, lambda *a, **k: signal.raise_signal(signal.SIGTERM))
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # so that nobody ends the tests
+    try:
+        run = tmp_path / "plain"
+        shutil.copytree(compared.entrants[0].run, run)
+        with pytest.raises(Interrupted, match=said):
+            compare(scenes, runs=[run], out=tmp_path / "out", show_progress=False, resamples=10)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_an_interrupted_comparison_goes_on_with_the_rest(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,6 +448,7 @@ def test_the_table_and_its_notes(compared: Comparison) -> None:
     assert "the same data, splits and budget: 2 steps each, seed 0" in text
     assert "Scored: 5 images, split test." in text
     assert text.count("Scored:") == 1
+    assert f"{torch.get_num_threads()} thread" in next(line for line in compared.notes if line.startswith("Milliseconds"))
     assert "percentile bootstrap over 5 images, 50 resamples; rough: only 5 images." in text
 
 
@@ -378,7 +533,10 @@ def test_groups_that_are_held_out_are_what_is_scored(scenes: Path, tmp_path: Pat
         ({"models": "unet", "settings": {**TINY, "model": "plain"}}, r"the settings name the network \(model: plain\)"),
         ({"models": "unet", "settings": TINY, "against": "unte"}, r"no 'unte' to compare against; did you mean unet"),
         ({"models": "unet,unet:depth=20", "settings": TINY}, r"^unet:depth=20: "),
-        ({"models": "unet", "settings": {**TINY, "bacth": 3}}, r"^unet: recipe: no setting named 'bacth'; did you mean batch"),
+        ({"models": "unet:batch=x", "settings": TINY}, r"^unet:batch=x: recipe: batch is 'x'"),
+        ({"models": "unet", "recipe": Recipe(model="plain", steps=2)}, r"the settings name the network \(model: plain\)"),
+        ({"models": "unet", "settings": TINY, "fit": ["train", "vla"]}, r"vla"),
+        ({"models": "unet", "settings": {**TINY, "bacth": 3}}, r"^recipe: no setting named 'bacth'; did you mean batch"),
         ({"models": "unet", "settings": TINY, "split": "exam"}, r"no split 'exam'; there are: "),
         ({"runs": ["nowhere"]}, r"nowhere: no such run folder"),
     ],

@@ -76,6 +76,28 @@ def test_the_answer_is_torchvisions(cache, photo, name):
     assert found.classes.name_of(15) == "person"
 
 
+@pytest.mark.parametrize("name", FILES)
+@torch.no_grad()
+def test_a_larger_photo_is_seen_as_torchvision_sees_it(cache, photo, name):
+    """Twice the working size: scaled by torchvision's own transforms, its logits brought back to the photo's size."""
+    rng = np.random.default_rng(1)
+    large_hw = (2 * HW[0], 2 * HW[1])
+    coarse = Image.fromarray(rng.integers(0, 256, (8, 10, 3), np.uint8)).resize(large_hw[::-1], Image.Resampling.BICUBIC)
+    # Single pixels of noise: without antialiasing they would be seen as they are, not as their mean.
+    noisy = np.asarray(coarse) + rng.normal(0, 40, (*large_hw, 3))
+    Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(photo)
+    weights = weight_sources._torchvision_weights(PUBLISHED[name].weights.removeprefix("torchvision:"))
+    seen = weights.transforms(resize_size=min(HW))(Image.open(photo))[None]
+    assert seen.shape == (1, 3, *HW)
+    logits = torch.nn.functional.interpolate(theirs(FILES[name][0])(seen)["out"], size=large_hw, mode="bilinear")
+    expected = logits[0].argmax(0).numpy()
+    found = maskwright.load(name, device="cpu", exact=True)(photo)
+    assert found.labels.shape == large_hw
+    assert len(np.unique(expected)) > 1
+    # torchvision rounds the scaled photo to 8 bits, which decides where two classes score nearly alike.
+    assert np.mean(found.labels == expected) > 0.99
+
+
 def test_the_manifest_says_what_it_is(cache):
     net, manifest = load_model("voc-fcn-resnet50")
     assert not net.training

@@ -148,6 +148,7 @@ def compare(
     split: Annotated[str | None, value("NAME", "Split to score; default: held-out, else test, else val, else all.")] = None,
     holdout: Annotated[float | None, value("SHARE", "Choose by this share of the train images and leave val untouched.")] = None,
     holdout_group: given.HoldoutGroups = None,
+    fit: Annotated[str | None, value("SPLITS", "Fit to these splits together: train,val; default: train.")] = None,
     classes: given.Classes = None,
     images: given.Images = None,
     masks: given.Masks = None,
@@ -160,13 +161,15 @@ def compare(
     workers: Annotated[int | None, value("N", "Processes that prepare batches; default 1.")] = None,
     as_json: given.Json = False,
 ) -> None:
-    """Train networks on the same budget and compare them in pairs. Interrupted, the same command goes on."""
+    """Train networks on the same budget and compare them in pairs. Interrupted, the same command goes on; with other --models or
+    --runs on the same terms it adds them to the table."""
     from maskwright.comparison import compare as compare_models
 
     found = compare_models(
         data, models, runs=runs, minutes=minutes, out=out, encoder=encoder, recipe=recipe, settings=given.settings(set_ or []),
-        against=against, split=split, holdout=holdout, holdout_groups=holdout_group or (), classes=classes, images=images,
-        masks=masks, group=group, snap=snap, skip_bad=skip_bad, seed=seed, device=device, exact=exact, workers=workers,
+        against=against, split=split, holdout=holdout, holdout_groups=holdout_group or (),
+        fit=tuple(fit.split(",")) if fit else (), classes=classes, images=images, masks=masks, group=group, snap=snap,
+        skip_bad=skip_bad, seed=seed, device=device, exact=exact, workers=workers,
     )  # fmt: skip
     if as_json:
         print_json(found.to_json())

@@ -35,7 +35,7 @@ def assembled(
     """The comparison with its picture: each scored model is loaded once more, timed, and asked for the images that are shown.
 
     Raises:
-        Interrupted: Ctrl-C; the message says how to go on.
+        Interrupted: Ctrl-C or, inside stopping.stoppable, SIGTERM; the message says how to go on.
     """
     order = ranked(entrants)
     scored = [one for one in order if one.evaluation is not None]

@@ -14,10 +14,11 @@ from maskwright.classes import ClassMap
 from maskwright.comparison.assembling import assembled
 from maskwright.comparison.contestants import Contestant, contestants_of, near
 from maskwright.comparison.ledger import Ledger, Terms
-from maskwright.comparison.notes import on_counting, on_scoring, on_training
+from maskwright.comparison.notes import on_counting, on_keeping, on_scoring, on_training
 from maskwright.comparison.page import write_page
 from maskwright.comparison.result import Comparison, Entrant, ranked
 from maskwright.comparison.scoring_all import check_runs, score_all, with_differences
+from maskwright.comparison.stopping import stoppable
 from maskwright.comparison.training_all import check_all, train_all
 from maskwright.data.dataset import Dataset
 from maskwright.errors import InputError
@@ -31,6 +32,7 @@ from maskwright.training.opening import open_data as open_to_train
 BEST, FIRST = "best", "first"
 
 
+@stoppable()
 def compare(
     data: Data,
     models: str | Sequence[str] = (),
@@ -45,6 +47,7 @@ def compare(
     split: str | None = None,
     holdout: float | None = None,
     holdout_groups: Sequence[str] = (),
+    fit: Sequence[str] = (),
     classes: ClassMap | Path | str | None = None,
     images: str | None = None,
     masks: str | None = None,
@@ -60,7 +63,10 @@ def compare(
 ) -> Comparison:
     """Train models on the same budget, score them and finished runs on the same images, and compare them in pairs.
 
-    A comparison that was interrupted goes on when it is asked for again: what is trained is not trained twice.
+    A comparison that was interrupted goes on when it is asked for again: what is trained is not trained twice. On the same terms
+    (data, budget, settings, seed, splits) further models and runs extend the table: what an earlier call has compared in the
+    folder stays in it and is scored again, until its run is deleted. A model whose run was deleted is trained anew when it is
+    named. Other terms, or another encoder for a model of the same name, make another default folder; a named one is refused.
 
     Args:
         data: a folder, a Dataset, or (images, masks) as two lists of arrays
@@ -72,8 +78,8 @@ def compare(
         recipe, settings: the same for all models, see train
         against: what the others' differences are taken to: "best" (mean IoU), "first", or a name
         split: to score; default: held-out if groups were held out, else test if there is one, else val, else everything
-        holdout, holdout_groups, classes, images, masks, group, snap, skip_bad, seed: how the data is opened, split and trained
-            on, see train
+        holdout, holdout_groups, fit, classes, images, masks, group, snap, skip_bad, seed: how the data is opened, split and
+            trained on, see train
         device, exact: how the models predict; workers: of the training
         resamples: of the bootstrap
 
@@ -86,28 +92,34 @@ def compare(
     to_train = [one for one in contestants if one.run is None]
     terms = Terms(
         data=_place_of(data), minutes=minutes, settings=_settings(recipe, settings), holdout=holdout,
-        holdout_groups=tuple(holdout_groups), seed=seed, classes=classes, images=images, masks=masks, group=group, snap=snap,
-        skip_bad=skip_bad,
+        holdout_groups=tuple(holdout_groups), fit=tuple(fit), seed=seed, classes=classes, images=images, masks=masks, group=group,
+        snap=snap, skip_bad=skip_bad,
     )  # fmt: skip
-    _check(to_train, contestants, terms, against)
+    _check_budget(to_train, terms)
     finished = [one.run for one in contestants if one.run is not None]
     for run in finished:
         read_manifest(run)
-    ledger = Ledger.open(out, Path("comparisons") / _name_of(data), terms)
+    ledger = Ledger.open(out, Path("comparisons") / _name_of(data), terms, contestants)
+    kept = ledger.kept(besides=contestants)
+    everyone = (*contestants, *kept)
+    any_trained = any(one.run is None for one in everyone)
     try:
-        if to_train:
+        _check_reference(everyone, against)
+        if any_trained:
             dataset = _opened_to_train(data, terms, show=show_progress)
             check_all(to_train, dataset, terms, device)
             names = [pair.name for pair in choose_split(dataset, split)[0]]
-        check_runs(finished, data, terms, split, names if to_train else None)
-        ledger.of_data(dataset.fingerprint() if to_train else ledger.data)
+        finished += [one.run for one in kept if one.run is not None]
+        check_runs(finished, data, terms, split, names if any_trained else None)
+        ledger.of_data(dataset.fingerprint() if any_trained else ledger.data)
+        ledger.ask(contestants)
     except BaseException:
         if out is None:
             _remove_if_empty(ledger.folder)
         raise
     failures = train_all(to_train, data, terms, ledger, device=device, workers=workers, show=show_progress)
     entrants = score_all(
-        contestants,
+        everyone,
         failures,
         data,
         terms,
@@ -118,11 +130,11 @@ def compare(
         resamples=resamples,
         show=show_progress,
     )
-    reference = _reference(entrants, contestants, against)
+    reference = _reference(entrants, everyone, against)
     entrants = with_differences(entrants, reference, resamples)
     comparison = assembled(entrants, reference, ledger.folder, data, terms, split, device=device, exact=exact)
     counted = (*on_scoring(comparison.scored), *on_counting(comparison, against == BEST))
-    return _saved(replace(comparison, notes=(*on_training(terms, bool(to_train)), *said, *counted)))
+    return _saved(replace(comparison, notes=(*on_training(terms, any_trained), *on_keeping(kept), *said, *counted)))
 
 
 def _settings(recipe: str | Path | Recipe | None, settings: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -131,7 +143,11 @@ def _settings(recipe: str | Path | Recipe | None, settings: Mapping[str, Any] | 
     Raises:
         InputError: they name the network, which here the models do.
     """
-    whole = recipe.model_dump(mode="json") if isinstance(recipe, Recipe) else read_settings(recipe) if recipe is not None else {}
+    whole: dict[str, Any] = {}
+    if isinstance(recipe, Recipe):
+        whole = recipe.model_dump(mode="json", exclude_unset=True)  # as a file: what it does not name is planned
+    elif recipe is not None:
+        whole = read_settings(recipe)
     given = {**whole, **(settings or {})}
     if "model" in given:
         raise InputError(
@@ -141,10 +157,13 @@ def _settings(recipe: str | Path | Recipe | None, settings: Mapping[str, Any] | 
     return given
 
 
-def _check(to_train: Sequence[Contestant], contestants: Sequence[Contestant], terms: Terms, against: str) -> None:
-    if against not in (BEST, FIRST, *(one.name for one in contestants)):
-        known = [BEST, FIRST, *(one.name for one in contestants)]
+def _check_reference(contestants: Sequence[Contestant], against: str) -> None:
+    known = [BEST, FIRST, *(one.name for one in contestants)]
+    if against not in known:
         raise InputError(f"no {against!r} to compare against; did you mean {near(against, known)}?")
+
+
+def _check_budget(to_train: Sequence[Contestant], terms: Terms) -> None:
     if terms.minutes is not None and not 0 < terms.minutes < math.inf:
         raise InputError(f"minutes={terms.minutes:g} is no time to train in; give a number greater than 0.")
     if to_train and (terms.minutes is None) == ("steps" not in terms.settings):
@@ -160,7 +179,7 @@ def _opened_to_train(data: Data, terms: Terms, *, show: bool) -> Dataset:
     classes = str(terms.classes) if isinstance(terms.classes, (str, Path)) else None
     options = Options(
         data=text, classes=classes, images=terms.images, masks=terms.masks, group=terms.group, snap=terms.snap,
-        skip_bad=terms.skip_bad, holdout=terms.holdout, holdout_groups=terms.holdout_groups, seed=terms.seed,
+        skip_bad=terms.skip_bad, holdout=terms.holdout, holdout_groups=terms.holdout_groups, fit=terms.fit, seed=terms.seed,
     )  # fmt: skip
     dataset, _ = open_to_train(data, options, terms.classes, checked=False, show=show)
     return dataset
@@ -174,7 +193,7 @@ def _reference(entrants: Sequence[Entrant], contestants: Sequence[Contestant], a
 
 
 def _saved(comparison: Comparison) -> Comparison:
-    """Write comparison.json, .png and .html; a table of an earlier sitting is replaced."""
+    """Write comparison.json, .png and .html over those of an earlier sitting, whose models are in this table too."""
     folder = comparison.folder
     if comparison.picture is not None:
         write_png(folder / "comparison.png", comparison.picture)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from maskwright.errors import InputError
 from maskwright.models import MODELS
@@ -41,6 +42,42 @@ class Contestant:
     def folder_name(self) -> str:
         """The name as a folder may be called on any system."""
         return re.sub(r"[^\w.+=-]+", "_", self.name).strip("_.") or "model"
+
+    def run_in(self, folder: Path) -> Path:
+        """Where its run lies, or will lie, when the comparison's folder is this."""
+        return self.run if self.run is not None else folder / "runs" / self.folder_name
+
+    def to_json(self) -> dict[str, Any]:
+        """What it is besides its name, as plain values; equal for equal contestants.
+
+        Raises:
+            InputError: a setting that no recipe takes.
+        """
+        if self.run is not None:
+            return {"run": str(self.run.resolve())}
+        try:
+            settings = as_read(self.settings)
+        except InputError as error:
+            raise InputError(f"{self.name}: {error}") from error
+        return {"model": self.model, "encoder": self.encoder, "settings": settings}
+
+    @classmethod
+    def from_json(cls, name: str, facts: Mapping[str, Any]) -> Contestant:
+        """The contestant of this name of whom to_json has said this."""
+        if "run" in facts:
+            return cls(name, run=Path(facts["run"]))
+        return cls(name, facts["model"], facts["encoder"], facts["settings"])
+
+
+def as_read(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with the values that the recipe reads from them: "3" of the command line and 3 are the same.
+
+    Raises:
+        InputError: a setting that no recipe takes.
+    """
+    read = Recipe().with_settings(settings, "given").model_dump(mode="json")
+    parts = ((key, *key.partition(".")[::2]) for key in settings)
+    return {key: read[head].get(rest) if rest else read[head] for key, head, rest in parts}
 
 
 def contestants_of(

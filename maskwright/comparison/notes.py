@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
+import torch
+
+from maskwright.comparison.contestants import Contestant
 from maskwright.comparison.ledger import Terms
 from maskwright.comparison.result import MAIN, Comparison, Entrant
 from maskwright.comparison.scoring_all import TIMED_IMAGES
+from maskwright.data.wording import counted
 
 
 def on_scoring(scored: Sequence[Entrant]) -> tuple[str, ...]:
@@ -25,6 +28,12 @@ def on_training(terms: Terms, trained: bool) -> tuple[str, ...]:
         return ()
     budget = f"{terms.minutes:g} minutes" if terms.minutes is not None else f"{terms.settings['steps']} steps"
     return (f"Trained one after the other on the same data, splits and budget: {budget} each, seed {terms.seed}.",)
+
+
+def on_keeping(kept: Sequence[Contestant]) -> tuple[str, ...]:
+    """What is in the table without having been named this time."""
+    names = ", ".join(one.name for one in kept)
+    return (f"Kept from earlier comparisons in this folder: {names}; another --out makes a table without.",) if kept else ()
 
 
 def on_counting(comparison: Comparison, against_best: bool) -> tuple[str, ...]:
@@ -47,9 +56,9 @@ def on_counting(comparison: Comparison, against_best: bool) -> tuple[str, ...]:
         "In the picture: IoU of the one image, mean over the classes but the background; a class that is nowhere counts 1."
     )
     runtimes = ", ".join(dict.fromkeys(one.runtime for one in scored))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = counted(torch.get_num_threads(), "thread")
     said.append(
         f"Milliseconds: from the image file to class ids at its size, one image after the other, median of up to {TIMED_IMAGES} "
-        f"({runtimes}; {cores} cores)."
+        f"({runtimes}; {threads})."
     )
     return tuple(said)

@@ -13,7 +13,7 @@ import numpy as np
 from maskwright.comparison.contestants import Contestant
 from maskwright.comparison.ledger import Ledger, Terms
 from maskwright.comparison.result import Entrant
-from maskwright.comparison.training_all import OF_ONE_MODEL, run_folder
+from maskwright.comparison.training_all import OF_ONE_MODEL
 from maskwright.data.dataset import Dataset, Pair, Source
 from maskwright.errors import InputError, Interrupted
 from maskwright.evaluation import Evaluation, evaluate
@@ -64,7 +64,7 @@ def check_runs(runs: Sequence[Path], data: Data, terms: Terms, split: str | None
         if names is not None and own != list(names):
             raise InputError(
                 f"{run}: would be scored on {len(own)} images that are not the {len(names)} of the others (it drew its own "
-                f"split); name with --split one that the data itself has."
+                f"split); name with --split one that the data itself has, or choose another --out."
             )
         names = own
 
@@ -85,11 +85,11 @@ def score_all(
     """Every contestant with its evaluation, or with why it has none, in the order given.
 
     Raises:
-        Interrupted: Ctrl-C; the message says how to go on.
+        Interrupted: Ctrl-C or, inside stopping.stoppable, SIGTERM; the message says how to go on.
     """
     entrants: list[Entrant] = []
     for number, one in enumerate(contestants, start=1):
-        run = run_folder(ledger.folder, one)
+        run = one.run_in(ledger.folder)
         facts = ledger.trained.get(one.name, {}) if one.run is None else {}
         entrant = Entrant(one.name, run, one.model, steps=facts.get("steps"), minutes=facts.get("minutes"))
         if one.name in failures:

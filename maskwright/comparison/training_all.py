@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from maskwright.comparison.contestants import Contestant
-from maskwright.comparison.ledger import Ledger, Terms
+from maskwright.comparison.ledger import STATE, Ledger, Terms
 from maskwright.data.dataset import Dataset
 from maskwright.errors import InputError, Interrupted, MaskwrightError
 from maskwright.evaluation.opening import Data
@@ -24,7 +24,6 @@ from maskwright.training.setup import check_buildable
 
 # What may end one model's training without ending the others': torch says all it cannot do, out of memory too, as RuntimeError.
 OF_ONE_MODEL = (MaskwrightError, RuntimeError, MemoryError)
-STATE = Path("state") / "last.safetensors"
 FAILURE = "failure.txt"  # in the run folder: where in the code it happened, for whoever has to find out
 
 
@@ -55,7 +54,7 @@ def train_all(
     workers: int | None = None,
     show: bool = True,
 ) -> dict[str, str]:
-    """Train those that the ledger does not know as trained; go on with one that was interrupted.
+    """Train those that are not trained, or whose weights somebody has deleted; go on with one that was interrupted.
 
     Returns:
         name -> why its training failed, for those that did
@@ -65,17 +64,20 @@ def train_all(
     """
     failures: dict[str, str] = {}
     begun = time.monotonic()
-    waiting = [one for one in contestants if one.name not in ledger.trained]
+    waiting = [one for one in contestants if not ledger.is_trained(one)]
     for done, one in enumerate(waiting):
         if show:
             each = 60 * terms.minutes if terms.minutes is not None else (time.monotonic() - begun) / done if done else None
             say(_line(one, contestants, len(waiting) - done, each))
-        folder = run_folder(ledger.folder, one)
+        folder = one.run_in(ledger.folder)
+        if one.name in ledger.trained:  # without weights: what else is there cannot be gone on with, its training is over
+            ledger.forget(one.name)
+            shutil.rmtree(folder, ignore_errors=True)
         try:
             run = _train(one, data, terms, folder, device, workers, show)
         except Interrupted:
             raise Interrupted(
-                f"interrupted while training {one.name}; {sum(c.name in ledger.trained for c in contestants)} of "
+                f"interrupted while training {one.name}; {sum(map(ledger.is_trained, contestants))} of "
                 f"{len(contestants)} models are trained, everything is kept in {ledger.folder}. Give the same command to go on."
             ) from None
         except OF_ONE_MODEL as error:
@@ -89,11 +91,6 @@ def train_all(
     return failures
 
 
-def run_folder(folder: Path, one: Contestant) -> Path:
-    """Where the run of a contestant lies, or will lie."""
-    return one.run if one.run is not None else folder / "runs" / one.folder_name
-
-
 def _train(one: Contestant, data: Data, terms: Terms, folder: Path, device: str, workers: int | None, show: bool) -> Run:
     """Train from the start, or from the state that an earlier sitting has left."""
     if (folder / STATE).is_file() and (folder / "recipe.yaml").is_file():
@@ -103,8 +100,8 @@ def _train(one: Contestant, data: Data, terms: Terms, folder: Path, device: str,
     settings: Mapping[str, Any] = {**terms.settings, **one.settings}
     return train(
         data, model=one.model, encoder=one.encoder, out=folder, settings=settings, minutes=terms.minutes, seed=terms.seed,
-        holdout=terms.holdout, holdout_groups=terms.holdout_groups, classes=terms.classes, images=terms.images, masks=terms.masks,
-        group=terms.group, snap=terms.snap, skip_bad=terms.skip_bad, checked=not terms.skip_bad,
+        holdout=terms.holdout, holdout_groups=terms.holdout_groups, fit=terms.fit, classes=terms.classes, images=terms.images,
+        masks=terms.masks, group=terms.group, snap=terms.snap, skip_bad=terms.skip_bad, checked=not terms.skip_bad,
         device=device, workers=workers, show_progress=show,
     )  # fmt: skip
 

@@ -2,7 +2,18 @@
 
 from maskwright.models.encoders import TimmEncoder
 from maskwright.models.loading import LoadedWeights, load_weights
-from maskwright.models.registry import MODELS, Entry, build, semantic_models
+from maskwright.models.registry import MODELS, Entry, build, class_axes, entry_of, semantic_models
 from maskwright.models.unet import UNet
 
-__all__ = ["MODELS", "Entry", "LoadedWeights", "TimmEncoder", "UNet", "build", "load_weights", "semantic_models"]
+__all__ = [
+    "MODELS",
+    "Entry",
+    "LoadedWeights",
+    "TimmEncoder",
+    "UNet",
+    "build",
+    "class_axes",
+    "entry_of",
+    "load_weights",
+    "semantic_models",
+]

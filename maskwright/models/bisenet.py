@@ -3,8 +3,8 @@
 Source: Yu, Gao, Wang, Yu, Shen, Sang 2020, arXiv:2004.02147, table 1 and figures 3 to 6. Written from the paper.
 Differs: an expansion ends in a ReLU, and the convolutions that close the context embedding and the aggregation have batch norm
 and ReLU as every Conv2d of table 1; figures 4 to 6 draw neither, the published reproductions have both. Context that is pooled
-over a whole image is normed by its running statistics in training on a single image (PooledNorm), and the first norm on it has
-no scale and shift of its own, which could not be told from those of the layers behind. The 3x3 convolution of a
+over a whole image is normed by its running statistics in training on a single image (context.PooledNorm), and the first norm on
+it has no scale and shift of its own, which could not be told from those of the layers behind. The 3x3 convolution of a
 gather-and-expansion layer keeps its channels and the depthwise one multiplies them by six, as figure 5 is commonly read.
 Weights: none; made to be trained from scratch.
 """
@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskwright.errors import InputError
-from maskwright.models.arguments import check_whole
+from maskwright.models.arguments import check_flag, check_whole
+from maskwright.models.context import PooledNorm
 from maskwright.models.layers import he_init
 from maskwright.models.outputs import WithAuxiliary
 from maskwright.models.sizes import check_image, cropped, on_grid, resized
@@ -56,6 +57,7 @@ class BiSeNetV2(nn.Module):
         super().__init__()
         check_whole(channels=channels, classes=classes, depth_multiplier=depth_multiplier)
         check_whole(head_width=head_width, booster_width=booster_width)
+        check_flag(boosters=boosters)
         if isinstance(width_multiplier, bool) or not isinstance(width_multiplier, int | float) or not 0 < width_multiplier <= 16:
             raise InputError(f"width_multiplier={width_multiplier!r} is not usable; expected a number above 0 and up to 16.")
         self.channels, self.classes = channels, classes
@@ -155,20 +157,6 @@ class ContextEmbedding(nn.Module):
         context = self.pooled(self.norm(x.mean(dim=(2, 3), keepdim=True)))  # (B, width, 1, 1)
         out: Tensor = self.last(x + context)
         return out
-
-
-class PooledNorm(nn.BatchNorm2d):
-    """Batch norm of maps of a single pixel.
-
-    A batch of one image then has one value a channel, of which there is no variance: such a batch is normed by the running
-    mean and variance, in training as in evaluation, and leaves them as they are. Batches of two or more take their own, as
-    in the paper, which trains on 16; of two they are crude, as two values always become -1 and 1.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        if self.training and input.shape[0] == 1:
-            return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-        return super().forward(input)
 
 
 class GatherExpansion(nn.Module):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from maskwright.errors import InputError
-from maskwright.models.arguments import check_share, check_whole
+from maskwright.models.arguments import check_counts, check_flag, check_share, check_whole
 from maskwright.models.context import ImagePooling, conv_norm
 from maskwright.models.encoders import TimmEncoder
 from maskwright.models.fcn_resnet import auxiliary_head, full_size
@@ -62,11 +62,14 @@ class DeepLabV3(nn.Module):
         super().__init__()
         check_whole(channels=channels, classes=classes, width=width)
         check_whole(**({} if auxiliary_width is None else {"auxiliary_width": auxiliary_width}))
+        check_flag(auxiliary=auxiliary)
+        _check_rates(rates)
         check_share(dropout=dropout)
         self.channels, self.classes = channels, classes
         self.encoder = TimmEncoder(encoder, channels, output_stride=output_stride)
+        rates = rates_at(output_stride) if rates is None else rates
         self.head = nn.Sequential(
-            ASPP(self.encoder.widths[-1], width, rates or rates_at(output_stride), dropout=dropout),
+            ASPP(self.encoder.widths[-1], width, rates, dropout=dropout),
             *conv_norm(width, width),
             nn.Conv2d(width, classes, 1),
         ).apply(he_init)
@@ -111,6 +114,7 @@ class DeepLabV3Plus(nn.Module):
     ) -> None:
         super().__init__()
         check_whole(channels=channels, classes=classes, width=width, low_width=low_width)
+        _check_rates(rates)
         check_share(dropout=dropout)
         self.channels, self.classes = channels, classes
         self.encoder = TimmEncoder(encoder, channels, output_stride=output_stride)
@@ -120,7 +124,7 @@ class DeepLabV3Plus(nn.Module):
                 "stride 4 before the last, as in resnet34."
             )
         self.low = self.encoder.strides.index(4)
-        rates = rates or rates_at(output_stride)
+        rates = rates_at(output_stride) if rates is None else rates
         self.aspp = ASPP(self.encoder.widths[-1], width, rates, dropout=dropout, separable=True)
         self.reduce = nn.Sequential(*conv_norm(self.encoder.widths[self.low], low_width, 1))
         self.decoder = nn.Sequential(*separable_conv(width + low_width, width), *separable_conv(width, width))
@@ -149,7 +153,6 @@ class ASPP(nn.Module):
 
     def __init__(self, channels_in: int, width: int, rates: Sequence[int], *, dropout: float, separable: bool = False) -> None:
         super().__init__()
-        _check_rates(rates)
         wide = separable_conv if separable else atrous_conv
         self.convs = nn.ModuleList(
             [
@@ -181,6 +184,8 @@ def rates_at(output_stride: int) -> tuple[int, ...]:
     return tuple(rate * 16 // output_stride for rate in RATES_AT_16)
 
 
-def _check_rates(rates: Sequence[int]) -> None:
-    if not rates or not all(isinstance(r, int) and not isinstance(r, bool) and r >= 1 for r in rates):
-        raise InputError(f"rates={list(rates)} are not usable; expected whole numbers of 1 or more, as 6, 12, 18.")
+def _check_rates(rates: Sequence[int] | None) -> None:
+    if rates is not None:
+        check_counts(rates=rates)
+        if not rates:
+            raise InputError("rates=[] is not usable; expected at least one, as 6, 12, 18, or null for those of the paper.")

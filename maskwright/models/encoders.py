@@ -22,6 +22,7 @@ from timm.layers.pool2d_same import AvgPool2dSame
 from torch import Tensor, nn
 
 from maskwright.errors import InputError
+from maskwright.models.arguments import check_encoder
 from maskwright.models.sizes import on_grid
 
 OUTPUT_STRIDES = (32, 16, 8)
@@ -35,13 +36,14 @@ class FromTimm(nn.Module):
         net: the timm model; subclasses make it
 
     Raises:
-        InputError: timm has no such model; near names are shown.
+        InputError: the name is none, or timm has no such model; near names are shown.
     """
 
     net: nn.Module
 
     def __init__(self, name: str, channels: int) -> None:
         super().__init__()
+        check_encoder(name)
         if not timm.is_model(name):
             near = get_close_matches(name, timm.list_models(), n=5)
             raise InputError(
@@ -55,7 +57,7 @@ class FromTimm(nn.Module):
 
 
 class TimmEncoder(FromTimm):
-    """A timm model without its head, as the contracting path of a U-Net.
+    """A timm model without its head: maps that halve in size from one to the next.
 
     Arguments:
         output_stride: 16 or 8: the last stages keep their maps at that stride and dilate their convolutions instead, so that
@@ -75,7 +77,7 @@ class TimmEncoder(FromTimm):
 
     def __init__(self, name: str, channels: int, *, output_stride: int = 32) -> None:
         super().__init__(name, channels)
-        if output_stride not in OUTPUT_STRIDES:
+        if output_stride not in OUTPUT_STRIDES or not isinstance(output_stride, int):
             known = ", ".join(map(str, OUTPUT_STRIDES))
             raise InputError(f"output_stride={output_stride!r} is not usable; expected one of {known}.")
         # Swin pads its windows to any size, but only if told to.
@@ -93,7 +95,8 @@ class TimmEncoder(FromTimm):
         self.channels_last_axis = str(getattr(net, "output_fmt", "")).endswith("NHWC")
         if any(s & (s - 1) for s in self.strides) or (not dilated and any(a >= b for a, b in pairwise(self.strides))):
             raise InputError(
-                f"encoder {name!r} gives maps at strides {list(self.strides)}; a U-Net needs sizes that halve, as in resnet34."
+                f"encoder {name!r} gives maps at strides {list(self.strides)}; expected sizes that halve from map to map, "
+                "as in resnet34."
             )
         if dilated and self.strides[-1] != output_stride:
             raise InputError(

@@ -91,7 +91,7 @@ class EoMT(nn.Module):
         whole_hw = (whole.shape[-2], whole.shape[-1])
         (masks, classes), earlier = self._blocks(self.encoder(whole), grid)
         if not self.training:
-            return cropped(resized(Queries(masks, classes, (h, w)).semantic(), whole_hw), image)
+            return cropped(Queries(masks, classes, whole_hw).semantic(), image)
         of_image = [(_of_image(m, whole_hw, image), c) for m, c in earlier]
         return Queries(_of_image(masks, whole_hw, image), classes, (h, w), tuple(of_image))
 
@@ -100,7 +100,7 @@ class EoMT(nn.Module):
         blocks = self.encoder.blocks
         for block in blocks[: -self.query_blocks]:
             tokens = block(tokens)
-        tokens = torch.cat([self.queries.expand(len(tokens), -1, -1).to(tokens), tokens], dim=1)
+        tokens = torch.cat([self.queries.expand(tokens.shape[0], -1, -1).to(tokens), tokens], dim=1)
         earlier = []
         for i, block in enumerate(blocks[-self.query_blocks :]):
             if self.training:
@@ -114,7 +114,7 @@ class EoMT(nn.Module):
         """Masks (B, Q, h, w) and classes (B, Q, K + 1) that the tokens stand for: the mask module."""
         tokens = self.encoder.normed(tokens)
         queries, patches = tokens[:, : len(self.queries)], tokens[:, len(self.queries) + self.encoder.prefix :]
-        features = self.upscale(patches.transpose(1, 2).reshape(len(tokens), -1, *grid))  # (B, width, h, w)
+        features = self.upscale(patches.transpose(1, 2).reshape(tokens.shape[0], -1, *grid))  # (B, width, h, w)
         masks = torch.einsum("bqd,bdhw->bqhw", self.mask_head(queries), features)
         return masks, self.class_head(queries)
 

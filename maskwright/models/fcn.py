@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskwright.errors import InputError
-from maskwright.models.arguments import check_share, check_whole
+from maskwright.models.arguments import check_flag, check_share, check_whole
 from maskwright.models.fcn_head import SkipHead
 from maskwright.models.googlenet import GoogLeNetEncoder
 from maskwright.models.layers import he_init
@@ -67,7 +67,8 @@ class FCN(nn.Module):
     ) -> None:
         super().__init__()
         _check_stride(stride)
-        check_whole(classes=classes, fc_width=fc_width)
+        check_whole(channels=channels, classes=classes, width=width, fc_width=fc_width)
+        check_flag(batch_norm=batch_norm, learn_last=learn_last, at_once=at_once, pad_image=pad_image)
         check_share(dropout=dropout)
         self.channels, self.classes, self.stride, self.pad_image = channels, classes, stride, pad_image
         self.encoder = VGG16Encoder(channels, batch_norm=batch_norm, width=width)
@@ -153,7 +154,8 @@ class FCNGoogLeNet(nn.Module):
     ) -> None:
         super().__init__()
         _check_stride(stride)
-        check_whole(classes=classes)
+        check_whole(channels=channels, classes=classes, width=width)
+        check_flag(five_by_five=five_by_five, learn_last=learn_last)
         check_share(dropout=dropout)
         self.channels, self.classes, self.stride = channels, classes, stride
         self.encoder = GoogLeNetEncoder(channels, width=width, five_by_five=five_by_five)
@@ -176,7 +178,7 @@ def fcn_weights(state_dict: Mapping[str, Tensor], channels: int = 3, *, with_sco
     """A VGG-16 classifier's weights under the keys of an FCN of so many channels, fully connected layers as convolutions.
 
     A row of fc6 holds its weights channel by channel, each a 7x7 map row by row, which is the order of a convolution's
-    kernel: the numbers stay and only the shape changes.
+    kernel: the numbers stay and only the shape changes. A layer of which every number is NaN is left out.
 
     Arguments:
         state_dict: of models.vgg.VGG16, or of torchvision's vgg16 or vgg16_bn
@@ -186,10 +188,17 @@ def fcn_weights(state_dict: Mapping[str, Tensor], channels: int = 3, *, with_sco
     names = {"classifier.0": "fc6", "classifier.3": "fc7"} | ({"classifier.6": "head.score"} if with_score else {})
     for old, new in names.items():
         side = FC_SIDE if new == "fc6" else 1
-        matrix = state_dict[f"{old}.weight"]
+        matrix, bias = state_dict[f"{old}.weight"], state_dict[f"{old}.bias"]
+        if _is_blank(matrix) and _is_blank(bias):
+            continue
         found[f"{new}.weight"] = matrix.reshape(len(matrix), -1, side, side)
-        found[f"{new}.bias"] = state_dict[f"{old}.bias"]
+        found[f"{new}.bias"] = bias
     return found
+
+
+def _is_blank(x: Tensor) -> bool:
+    """Whether every number is NaN, as where torchvision's VGG16_Weights.IMAGENET1K_FEATURES has no layer to give."""
+    return not x.is_meta and bool(x.isnan().all())
 
 
 def _without_border(x: Tensor, px: int) -> Tensor:
@@ -197,5 +206,5 @@ def _without_border(x: Tensor, px: int) -> Tensor:
 
 
 def _check_stride(stride: int) -> None:
-    if stride not in STRIDES:
+    if stride not in STRIDES or not isinstance(stride, int):
         raise InputError(f"stride={stride!r} is not known; expected one of {', '.join(map(str, STRIDES))}.")

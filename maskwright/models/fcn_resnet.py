@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from maskwright.models.arguments import check_share, check_whole
+from maskwright.models.arguments import check_flag, check_share, check_whole
 from maskwright.models.context import conv_norm
 from maskwright.models.encoders import TimmEncoder
 from maskwright.models.layers import he_init
@@ -30,7 +30,7 @@ class FCNHead(nn.Sequential):
     """3x3 convolution, norm, ReLU, dropout, score layer: (B, channels_in, h, w) to (B, K, h, w)."""
 
     def __init__(self, channels_in: int, classes: int, *, width: int | None = None, dropout: float = 0.1) -> None:
-        width = width or max(1, channels_in // 4)
+        width = max(1, channels_in // 4) if width is None else width
         super().__init__(*conv_norm(channels_in, width), nn.Dropout(dropout), nn.Conv2d(width, classes, 1))
 
 
@@ -62,6 +62,7 @@ class FCNResNet(nn.Module):
     ) -> None:
         super().__init__()
         check_whole(channels=channels, classes=classes, **({} if width is None else {"width": width}))
+        check_flag(auxiliary=auxiliary)
         check_share(dropout=dropout)
         self.channels, self.classes = channels, classes
         self.encoder = TimmEncoder(encoder, channels, output_stride=output_stride)

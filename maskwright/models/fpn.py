@@ -4,7 +4,9 @@ Source: FPN: Lin et al. 2017, arXiv:1612.03144, figure 3, with the semantic bran
 Dollar 2019, arXiv:1901.02446, figure 3. UPerNet: Xiao et al. 2018, arXiv:1807.10221, figure 4: pyramid pooling on the deepest
 map, the fused maps laid side by side.
 Differs: any timm encoder; maps finer than stride 4 are left out; norm="batch" for speed on a processor, where it melts into the
-convolution (Panoptic FPN norms groups); UPerNet's other heads (scene, object parts, material, texture) are not here.
+convolution (Panoptic FPN norms groups). UPerNet has 256 channels everywhere where its authors' code has 512, enlarges by
+repetition on the way up where that interpolates, and drops channels before its head; its other heads (scene, object parts,
+material, texture) are not here.
 Weights: none; a timm encoder may start from a file (loading.load_weights).
 """
 
@@ -17,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskwright.errors import InputError
-from maskwright.models.arguments import check_choice, check_share, check_whole
+from maskwright.models.arguments import check_choice, check_flag, check_share, check_whole
 from maskwright.models.context import PyramidPooling, conv_norm
 from maskwright.models.encoders import TimmEncoder
 from maskwright.models.layers import he_init
@@ -55,6 +57,7 @@ class FPN(nn.Module):
     ) -> None:
         super().__init__()
         check_whole(channels=channels, classes=classes, width=width)
+        check_flag(pyramid_pooling=pyramid_pooling)
         check_choice("norm", norm, NORMS)
         check_share(dropout=dropout)
         self.channels, self.classes = channels, classes
@@ -87,7 +90,10 @@ class FPN(nn.Module):
 class UPerNet(nn.Module):
     """Semantic segmentation at the size of the image: the pyramid with pooling, all its maps side by side in one convolution.
 
-    Arguments: those of FPN; `width` channels everywhere, batch norm everywhere
+    Every convolution but the last is followed by batch norm and ReLU, and the deepest map, which pyramid pooling has just
+    convolved, is not smoothed again, as in the authors' code.
+
+    Arguments: those of FPN; `width` channels everywhere
 
     Raises:
         InputError: an argument is out of range, or the encoder cannot serve; the message names it.
@@ -99,7 +105,7 @@ class UPerNet(nn.Module):
         check_share(dropout=dropout)
         self.channels, self.classes = channels, classes
         self.encoder = TimmEncoder(encoder, channels)
-        self.pyramid = Pyramid(self.encoder, width, pyramid_pooling=True)
+        self.pyramid = Pyramid(self.encoder, width, pyramid_pooling=True, normed=True)
         self.fuse = nn.Sequential(*conv_norm(width * len(self.pyramid.levels), width), nn.Dropout2d(dropout))
         self.head = nn.Conv2d(width, classes, 1)
         for part in (self.pyramid, self.fuse, self.head):
@@ -121,6 +127,9 @@ class UPerNet(nn.Module):
 class Pyramid(nn.Module):
     """Figure 3 of FPN: 1x1 convolutions to one width, the deeper map doubled and added on the way up, 3x3 convolutions.
 
+    Arguments:
+        normed: UPerNet's form, see there; FPN's convolutions have neither norm nor ReLU
+
     Attributes:
         levels: which of the encoder's maps take part, shallowest first
 
@@ -129,7 +138,7 @@ class Pyramid(nn.Module):
         returns: (B, width, h_i, w_i) for each level
     """
 
-    def __init__(self, encoder: TimmEncoder, width: int, *, pyramid_pooling: bool) -> None:
+    def __init__(self, encoder: TimmEncoder, width: int, *, pyramid_pooling: bool, normed: bool = False) -> None:
         super().__init__()
         self.levels = tuple(i for i, stride in enumerate(encoder.strides) if stride >= FINEST)
         if not self.levels or encoder.strides[self.levels[0]] != FINEST:
@@ -139,8 +148,13 @@ class Pyramid(nn.Module):
             )
         *shallow, deepest = (encoder.widths[i] for i in self.levels)
         top: nn.Module = PyramidPooling(deepest, width) if pyramid_pooling else nn.Conv2d(deepest, width, 1)
-        self.lateral = nn.ModuleList([*(nn.Conv2d(c, width, 1) for c in shallow), top])
-        self.smooth = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in self.levels)
+        if normed:
+            lateral: list[nn.Module] = [nn.Sequential(*conv_norm(c, width, 1)) for c in shallow]
+            smooth: list[nn.Module] = [*(nn.Sequential(*conv_norm(width, width)) for _ in shallow), nn.Identity()]
+        else:
+            lateral = [nn.Conv2d(c, width, 1) for c in shallow]
+            smooth = [nn.Conv2d(width, width, 3, padding=1) for _ in self.levels]
+        self.lateral, self.smooth = nn.ModuleList([*lateral, top]), nn.ModuleList(smooth)
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         found = [lateral(maps[i]) for lateral, i in zip(self.lateral, self.levels, strict=True)]

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from timm.models import adapt_input_conv
 from torch import Tensor, cat, nn
 
-from maskwright.models.arguments import check_whole
+from maskwright.models.arguments import check_flag, check_whole
 from maskwright.models.layers import he_init
 
 WIDTH = 64  # of the first convolution; every other width of table 1 scales with it
@@ -55,6 +55,7 @@ class GoogLeNetEncoder(nn.Module):
     def __init__(self, channels: int, *, width: int = WIDTH, five_by_five: bool = False) -> None:
         super().__init__()
         check_whole(channels=channels, width=width)
+        check_flag(five_by_five=five_by_five)
         self.channels = channels
         stem, reduced, deep = (_scaled(c, width) for c in (64, 64, 192))
         self.conv1 = ConvNorm(channels, stem, 7, stride=2)

@@ -27,7 +27,7 @@ from maskwright.models.weight_files import in_timms_names, read_weights, spellin
 from maskwright.models.weight_sources import find_weights
 
 # Where classifiers keep what an encoder has no use for.
-HEADS = ("fc.", "classifier.", "head.", "head_dist.", "aux1.", "aux2.", "AuxLogits.")
+HEADS = ("fc.", "classifier.", "aux_classifier.", "head.", "head_dist.", "aux1.", "aux2.", "AuxLogits.")
 TOOLS = ("module.", "_orig_mod.", "model.")  # wrappers of a whole model
 
 
@@ -172,9 +172,9 @@ def _is_first_layer(found: Tensor, own: Tensor) -> bool:
 
 
 def _is_class_layer(found: Tensor, own: Tensor, classes: int | None) -> bool:
-    """Whether the two differ in nothing but the number of classes."""
+    """Whether the two differ in nothing but the number of classes, or that number and one: queries may also show nothing."""
     differing = {(a, b) for a, b in zip(found.shape, own.shape, strict=False) if a != b}
-    return found.ndim == own.ndim and len(differing) == 1 and differing.pop()[1] == classes
+    return found.ndim == own.ndim and len(differing) == 1 and classes is not None and differing.pop()[1] - classes in (0, 1)
 
 
 def _missing(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:

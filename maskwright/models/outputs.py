@@ -10,6 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from maskwright.models.sizes import resized
+
+BLOCK = 25  # queries whose masks are enlarged at a time
+
 
 class WithAuxiliary(NamedTuple):
     """Logits and those of auxiliary heads, which exist to carry gradients to early layers and are gone after training.
@@ -31,7 +35,7 @@ class Queries(NamedTuple):
     Attributes:
         masks: (B, Q, h, w) logits of each query's mask, usually at a quarter of the image's size
         classes: (B, Q, K + 1) logits of its class; the last one means "nothing"
-        hw: size of the image
+        hw: size (H, W) of the image, to which `semantic` brings the masks
         earlier: the same of earlier blocks, which are trained alike; (masks, classes) each
     """
 
@@ -41,16 +45,20 @@ class Queries(NamedTuple):
     earlier: tuple[tuple[Tensor, Tensor], ...] = ()
 
     def semantic(self) -> Tensor:
-        """Scores of every class at the masks' size: the sum over queries of p(class) x p(mask), as log-probabilities' stand-in.
+        """Scores of every class: the sum over queries of p(class) x p(mask), as log-probabilities' stand-in.
+
+        Masks are enlarged as logits, before the sigmoid, so that a border runs where the enlarged logits change their sign; a few
+        queries at a time, since all of them at the image's size would be most of the memory that a forward pass takes.
 
         Shapes:
-            returns: (B, K, h, w), log of the sum, so that a softmax over it gives each class its share
+            returns: (B, K, H, W), log of the sum, so that a softmax over it gives each class its share
 
         Source: arXiv:2107.06278, section 3.4, semantic inference.
         """
         probs = self.classes.float().softmax(dim=-1)[..., :-1]  # (B, Q, K)
-        summed = torch.einsum("bqk,bqhw->bkhw", probs, self.masks.float().sigmoid())
-        return summed.clamp(min=1e-6).log()
+        blocks = zip(torch.split(probs, BLOCK, dim=1), torch.split(self.masks.float(), BLOCK, dim=1), strict=True)
+        summed = sum(torch.einsum("bqk,bqhw->bkhw", p, resized(m, self.hw).sigmoid()) for p, m in blocks)
+        return torch.as_tensor(summed).clamp(min=1e-6).log()
 
 
 Output = Tensor | WithAuxiliary | Queries

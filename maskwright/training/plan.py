@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -135,12 +135,15 @@ def plan(
     *,
     model: str | None = None,
     encoder: str | None = None,
+    model_args: Mapping[str, Any] | None = None,
     weights: str | None = None,
     seed: int = 0,
 ) -> Recipe:
     """Choose every setting; `reasons` of the recipe says why, in the words that recipe.yaml shows.
 
-    With `weights` the network is of the form that they are for, where their name tells it.
+    Args:
+        model, encoder, model_args: the network, as far as it is settled
+        weights: the network is of the form that they are for, where their name tells it
     """
     reasons: dict[str, str] = {}
 
@@ -152,7 +155,9 @@ def plan(
     name = model or "unet"
     max_side_px, patch_hw = _sizes(data, gpu, reasons)
     args, planned = _network(name, encoder, weights, patch_hw, gpu, reasons)
-    batch = _batch(patch_hw, args.get("width", 32), machine, reasons)
+    args = args if model_args is None else dict(model_args)
+    # An encoder halves the size at once; in nets without one the first width stands at full size.
+    batch = _batch(patch_hw, 32 if "encoder" in args else args.get("width", 64), machine, reasons)
     steps = int(np.clip(100 * data.images / batch, 500, 20000))
     recipe = Recipe(
         model=choose("model", name, "asked for" if model else "the strongest all-round choice for few labelled images"),

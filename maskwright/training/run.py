@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from maskwright import losses
+from maskwright import losses, models
 from maskwright.checkpoint import Manifest, load_checkpoint, save_checkpoint
 from maskwright.classes import ClassMap
 from maskwright.data.dataset import Dataset, Pair
@@ -147,6 +147,8 @@ def train(
                 sitting = _Sitting(folder, dataset, split, target, world, options, workers, None, show)
                 return sitting.go(Recipe.load(folder / "recipe.yaml"), start, resume=True, track=track)
             check_free(out)
+            if model is not None:
+                models.entry_of(model)
             dataset, split = open_data(data, options, classes, checked=checked, show=show)
             parent = Parent.load(from_run) if from_run is not None else None
             overlay = {**_overlay(recipe), **({"weights": weights} if weights else {}), **(settings or {})}
@@ -383,11 +385,22 @@ def _planned(
     channels = Recipe().with_settings({"channels": overlay["channels"]}, "given").channels if "channels" in overlay else None
     if parent is not None:
         channels = parent.manifest.preprocess["channels"]
-    model = model or overlay.get("model")
+    model, model_args = model or overlay.get("model"), overlay.get("model_args")
+    if encoder is not None and model_args is not None:
+        raise InputError("--encoder and the setting model_args both say what the network is made of; put it into model_args.")
     looked = fingerprint(dataset, dataset.split("train"), channels)
-    recipe = plan(looked, Machine.here(device), model=model, encoder=encoder, weights=overlay.get("weights"), seed=seed)
+    taken = {} if parent is None else parent.settings(model)
+    recipe = plan(
+        looked,
+        Machine.here(device),
+        model=taken.get("model", model),
+        encoder=encoder,
+        model_args=model_args if isinstance(model_args, dict) else taken.get("model_args"),
+        weights=overlay.get("weights"),
+        seed=seed,
+    )
     if parent is not None:
-        recipe = recipe.with_settings(parent.settings(model), f"taken over from {parent.path}")
+        recipe = recipe.with_settings(taken, f"taken over from {parent.path}")
     if "steps" in overlay:
         recipe = scheduled(recipe, recipe.with_settings({"steps": overlay["steps"]}, "given").steps, "given")
     return recipe.with_settings(overlay, "given")

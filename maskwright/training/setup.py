@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ from maskwright.classes import ClassMap
 from maskwright.errors import InputError
 from maskwright.published import load_model
 from maskwright.recipe import Recipe
-from maskwright.training.criterion import criterion_of
+from maskwright.training.criterion import BY_QUERIES, criterion_of
 from maskwright.training.ema import Ema
 from maskwright.training.loop import memory_format
 from maskwright.training.measure import Learner
+from maskwright.training.networks import PLANNED, Planned
 
 
 @dataclass(frozen=True)
@@ -48,20 +49,23 @@ class Parent:
             key: seen[key] for key in ("channels", "max_side_px", "scaling", "mean", "std")
         }
 
-    def give_weights(self, net: nn.Module, classes: ClassMap) -> list[str]:
-        """Copy every weight that fits into net; the class layer row by row, for the classes with the same name.
+    def give_weights(self, net: nn.Module, classes: ClassMap, axes: Mapping[str, Mapping[int, int]]) -> list[str]:
+        """Copy every weight that fits into net; where one has a slice a class, slice by slice for the classes of the same name.
 
-        Returns the names of the weights that start anew.
+        Args:
+            axes: which weights have such slices, see models.class_axes
+
+        Returns:
+            names of the weights that start anew, as a whole or for some classes
         """
-        mine = net.state_dict()
-        old_names = self.manifest.class_map().names
-        rows = [(k, old_names.index(name)) for k, name in enumerate(classes.names) if name in old_names]
+        mine, old = net.state_dict(), self.manifest.class_map().names
+        pairs = [(k, old.index(name)) for k, name in enumerate(classes.names) if name in old]
         fresh = []
         for name, tensor in mine.items():
             given = self.weights.get(name)
-            if given is not None and old_names != classes.names and _of_classes(given, tensor, len(old_names), len(classes)):
-                _copy_classes(tensor, given, rows)
-                if len(rows) < len(classes):
+            if given is not None and name in axes and old != classes.names:
+                copied = _copy_classes(tensor, given, axes[name], len(classes), len(old), pairs)
+                if not copied or len(pairs) < len(classes):
                     fresh.append(name)
             elif given is not None and given.shape == tensor.shape:
                 tensor.copy_(given)
@@ -81,6 +85,12 @@ def check_buildable(recipe: Recipe, classes: int) -> None:
     with torch.device("meta"):
         models.build(recipe.model, channels=recipe.channels, classes=classes, **recipe.model_args)
     criterion_of(recipe)
+    by_queries = BY_QUERIES in PLANNED.get(recipe.model, Planned()).losses
+    if by_queries != (BY_QUERIES in recipe.losses):
+        raise InputError(
+            f"{recipe.model} is trained by {'queries, with' if by_queries else 'its logits, without'} the loss {BY_QUERIES}; "
+            f"found losses {dict(recipe.losses)}; leave `losses` out of the recipe."
+        )
 
 
 def make_learner(
@@ -91,7 +101,8 @@ def make_learner(
     net = models.build(recipe.model, channels=recipe.channels, classes=len(classes), **recipe.model_args)
     if parent is not None:
         with torch.no_grad():
-            parent.give_weights(net, classes)
+            axes = models.class_axes(recipe.model, channels=recipe.channels, classes=len(classes), **recipe.model_args)
+            parent.give_weights(net, classes, axes)
     elif recipe.weights is not None:
         models.load_weights(net, recipe.weights)
     net = net.to(device).to(memory_format=memory_format(recipe))
@@ -113,6 +124,8 @@ def with_weights(recipe: Recipe, classes: int, keep: Collection[str] = ()) -> tu
         return recipe, None
     net = models.build(recipe.model, channels=recipe.channels, classes=classes, **recipe.model_args)
     loaded = models.load_weights(net, recipe.weights)
+    anew = f"; {len(loaded.fresh)} of the net's weights start anew ({', '.join(loaded.fresh[:3])}, ...)" if loaded.fresh else ""
+    recipe = recipe.with_settings({"weights": recipe.weights}, f"first layer {loaded.first_layer}{anew}")
     if recipe.scaling != "range" or recipe.channels not in (1, 3) or loaded.mean is None or loaded.std is None:
         return recipe, loaded.licence
     seen = {"mean": loaded.mean, "std": loaded.std}
@@ -122,26 +135,20 @@ def with_weights(recipe: Recipe, classes: int, keep: Collection[str] = ()) -> tu
     return recipe.with_settings(changed, f"what the weights ({loaded.source}) were trained with"), loaded.licence
 
 
-def _of_classes(given: Tensor, tensor: Tensor, old: int, new: int) -> bool:
-    """Whether two weights have a row a class, or a row and a column a class as those that enlarge class scores."""
-    if not given.ndim or given.ndim != tensor.ndim or (len(given), len(tensor)) != (old, new):
+def _copy_classes(
+    tensor: Tensor, given: Tensor, axes: Mapping[int, int], classes: int, old: int, pairs: Sequence[tuple[int, int]]
+) -> bool:
+    """Slices (new, old) of `given` into `tensor` along every axis of classes, and what stands behind them; False if misfit."""
+    like = [old + axes[a] if a in axes else n for a, n in enumerate(tensor.shape)]
+    if list(given.shape) != like:
         return False
-    return given.shape[1:] == tensor.shape[1:] or (
-        _square(given, old) and _square(tensor, new) and given.shape[2:] == tensor.shape[2:]
-    )
-
-
-def _square(weight: Tensor, classes: int) -> bool:
-    return weight.ndim == 4 and tuple(weight.shape[:2]) == (classes, classes)
-
-
-def _copy_classes(tensor: Tensor, given: Tensor, rows: list[tuple[int, int]]) -> None:
-    """Rows (new, old) of `given` into `tensor`; columns too, where both stand for classes."""
-    new, old = (torch.tensor([pair[i] for pair in rows], dtype=torch.long) for i in (0, 1))
-    if _square(given, len(given)) and _square(tensor, len(tensor)):
-        tensor[new[:, None], new] = given[old[:, None], old]
-    else:
-        tensor[new] = given[old]
+    place = [torch.arange(n) for n in tensor.shape]
+    for axis, behind in axes.items():
+        moved = [*pairs, *((classes + k, old + k) for k in range(behind))]
+        place[axis], source = (torch.tensor([pair[i] for pair in moved], dtype=torch.long) for i in (0, 1))
+        given = given.index_select(axis, source)
+    tensor[torch.meshgrid(*place, indexing="ij")] = given
+    return True
 
 
 def _groups(net: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:

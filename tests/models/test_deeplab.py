@@ -164,7 +164,10 @@ def test_the_decoder_takes_in_the_map_at_stride_four():
 @pytest.mark.parametrize(
     ("net", "given", "message"),
     [
-        (DeepLabV3, {"rates": [6, 0]}, r"rates=\[6, 0\] are not usable; expected whole numbers of 1 or more"),
+        (DeepLabV3, {"rates": [6, 0]}, r"rates=\[6, 0\] is not usable; expected a list of whole numbers of 1 or more"),
+        (DeepLabV3, {"rates": 6}, "rates=6 is not usable; expected a list of whole numbers of 1 or more"),
+        (DeepLabV3, {"rates": []}, r"rates=\[\] is not usable; expected at least one"),
+        (DeepLabV3Plus, {"rates": []}, r"rates=\[\] is not usable; expected at least one"),
         (DeepLabV3, {"auxiliary_width": 0}, "auxiliary_width=0 is not usable"),
         (DeepLabV3Plus, {"low_width": 0}, "low_width=0 is not usable"),
         (DeepLabV3Plus, {"dropout": -0.1}, "dropout=-0.1 is not usable; expected a share"),

@@ -148,7 +148,7 @@ def test_default_decoder_narrows_to_full_size():
         ("resnet43", r"no encoder named 'resnet43' in timm .*did you mean .*resnet34"),
         ("qqqqqqqqq", r"no encoder named 'qqqqqqqqq' in timm .*did you mean resnet34\?"),
         ("hf-hub:someone/something", "no encoder named 'hf-hub:someone/something'"),
-        ("test_vit", r"'test_vit' gives maps at strides \[16, 16, 16\]; a U-Net needs sizes that halve"),
+        ("test_vit", r"'test_vit' gives maps at strides \[16, 16, 16\]; expected sizes that halve from map to map"),
         ("test_maxvit", "'test_maxvit' does not take images of any size"),
         ("inception_v3", r"'inception_v3' .* choose another"),
     ],

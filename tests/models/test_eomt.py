@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from maskwright.errors import InputError
 from maskwright.models.eomt import EoMT, doublings, mask_shares
 from maskwright.models.loading import load_weights
-from maskwright.models.outputs import Queries
+from maskwright.models.outputs import BLOCK, Queries
 from maskwright.models.plain_vit import PlainViT
 
 
@@ -49,8 +49,24 @@ def test_evaluation_gives_the_logits_of_the_queries():
     model, image = small(), torch.rand(1, 3, 64, 96)
     model.mask_share.zero_()
     queries, logits = model(image), model.eval()(image)
-    expected = torch.nn.functional.interpolate(queries.semantic(), size=(64, 96), mode="bilinear")
-    assert_close(logits, expected, atol=1e-5, rtol=1e-4)
+    assert queries.masks.shape == (1, 6, 16, 24)
+    assert_close(logits, queries.semantic(), atol=1e-5, rtol=1e-4)
+
+
+def test_masks_are_enlarged_before_the_sigmoid():
+    # One class and the answer "nothing", of which the first is certain. Two pixels, logits -4 and 12, become four by linear
+    # interpolation: -4, -4 + 16 / 4 = 0, 8, 12. The sigmoid of the second is 1/2; between the two pixels' sigmoids, 0.018 and
+    # 1, it would be 0.26.
+    masks, sure = torch.tensor([[[[-4.0, 12.0]]]]), torch.tensor([[[50.0, 0.0]]])
+    shares = Queries(masks, sure, (1, 4)).semantic().exp()
+    assert_close(shares.flatten(), torch.tensor([-4.0, 0, 8, 12]).sigmoid())
+
+
+def test_all_queries_count_however_many_at_a_time():
+    torch.manual_seed(0)
+    masks, classes = torch.randn(2, 2 * BLOCK + 3, 3, 4), torch.randn(2, 2 * BLOCK + 3, 5)
+    found = Queries(masks, classes, (3, 4)).semantic().exp()
+    assert_close(found, torch.einsum("bqk,bqhw->bkhw", classes.softmax(-1)[..., :4], masks.sigmoid()))
 
 
 def test_annealing_lets_the_first_block_go_first():

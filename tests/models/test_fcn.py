@@ -40,6 +40,8 @@ def test_parameters_at_21_classes():
         assert parameters(FCN(8, 3, 21, learn_last=False)) == 134_489_759 - 112_896
         # GoogLeNet 5 599 904 (test_googlenet.py), score 1024 x 21 + 21 = 21 525; the paper says 6 M.
         assert parameters(FCNGoogLeNet(3, 21, learn_last=False)) == 5_599_904 + 21_525
+        # With the last upsampling of FCN-32s, 64 x 64 x 441, as docs/models.md says 7.43 M.
+        assert parameters(FCNGoogLeNet(3, 21)) == 5_599_904 + 21_525 + 1_806_336 == 7_427_765
 
 
 def test_doubling_starts_with_the_weights_of_linear_interpolation():
@@ -203,7 +205,7 @@ def given_to(finer: nn.Module, coarser: nn.Module) -> list[str]:
     classes = ClassMap(ids=(0, 1, 2), names=("a", "b", "c"))
     manifest = SimpleNamespace(class_map=lambda: classes)
     with torch.no_grad():
-        return Parent(Path("run"), manifest, coarser.state_dict()).give_weights(finer, classes)
+        return Parent(Path("run"), manifest, coarser.state_dict()).give_weights(finer, classes, {})
 
 
 def test_finer_nets_start_from_the_coarser_ones_weights():

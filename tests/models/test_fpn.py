@@ -30,9 +30,20 @@ def test_parameter_count():
 
 
 def test_parameter_count_of_upernet():
+    # Two numbers of a batch norm for each channel in place of a bias; three maps are smoothed, the pooled one is not.
+    lateral = (256 + 512 + 1024) * 256 + 3 * 512
     pooling = 4 * (2048 * 256 + 512) + (2048 + 4 * 256) * 256 * 9 + 512
+    smooth = 3 * (256 * 256 * 9 + 512)
     fuse = 4 * 256 * 256 * 9 + 512
-    assert count(UPerNet(3, 21)) == 23_508_032 + LATERAL + pooling + SMOOTH + fuse + 256 * 21 + 21
+    assert count(UPerNet(3, 21)) == 23_508_032 + lateral + pooling + smooth + fuse + 256 * 21 + 21
+
+
+def test_upernet_norms_and_rectifies_what_fpn_only_convolves():
+    upernet, fpn = UPerNet(3, 4, encoder="test_resnet", width=8).pyramid, FPN(3, 4, encoder="test_resnet", width=8).pyramid
+    kinds = [nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
+    assert [[type(m) for m in part] for part in (*upernet.lateral[:3], *upernet.smooth[:3])] == [kinds] * 6
+    assert isinstance(upernet.smooth[3], nn.Identity)
+    assert [type(m) for m in (*fpn.lateral, *fpn.smooth)] == [nn.Conv2d] * 8
 
 
 def test_a_branch_doubles_as_often_as_its_map_is_coarse():
@@ -100,6 +111,8 @@ def test_double_is_bilinear():
         ({"norm": "none"}, "norm='none' is not known; expected one of group, batch"),
         ({"width": 0}, "width=0 is not usable"),
         ({"dropout": 1}, "dropout=1 is not usable"),
+        ({"pyramid_pooling": "nein"}, "pyramid_pooling='nein' is not usable; expected true or false"),
+        ({"encoder": None}, "encoder=None is not usable; expected the name of a timm model, as resnet34"),
     ],
 )
 def test_arguments_that_cannot_be(given, message):

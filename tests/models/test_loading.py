@@ -15,7 +15,7 @@ from torch.testing import assert_close
 from maskwright import models
 from maskwright.errors import CheckpointError
 from maskwright.models import loading
-from maskwright.models.deeplab import DeepLabV3
+from maskwright.models.deeplab import DeepLabV3, DeepLabV3Plus
 from maskwright.models.fcn import FCN
 from maskwright.models.fcn_resnet import FCNResNet
 from maskwright.models.loading import load_weights
@@ -108,6 +108,36 @@ def test_vgg_fills_the_convolutions_and_fully_connected_layers_of_fcn(stored):
     assert torch.equal(model.fc6.weight.flatten(1), vgg.classifier[0].weight)
     assert torch.equal(model.fc7.weight[..., 0, 0], vgg.classifier[3].weight)
     assert {key.partition(".")[0] for key in loaded.fresh} == {"head"}
+
+
+def test_layers_of_nothing_but_nan_start_anew(stored):
+    """torchvision's VGG16_Weights.IMAGENET1K_FEATURES has such ones in place of a classifier."""
+    state = VGG16(3, 10, **TINY_FCN).state_dict()
+    features = {key: torch.full_like(t, torch.nan) if key.startswith("classifier.") else t for key, t in state.items()}
+    model = FCN(32, 3, 4, **TINY_FCN)
+    loaded = load_weights(model, stored(features))
+    assert {key.partition(".")[0] for key in loaded.fresh} == {"fc6", "fc7", "head"}
+    assert torch.equal(model.encoder.features[28].weight, state["features.28.weight"])
+    assert model.fc6.weight.isfinite().all()
+    state["classifier.0.weight"][0, 0] = torch.nan  # one alone is a mistake
+    with pytest.raises(CheckpointError, match=r"1 not finite \(fc6.weight\)"):
+        load_weights(model, stored(state))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        DeepLabV3Plus(3, 4, encoder="test_resnet", width=8, low_width=4),
+        UNet(3, 2, encoder="test_resnet", decoder=[8, 8, 8, 8, 8]),
+    ],
+    ids=["deeplabv3plus", "unet"],
+)
+def test_a_segmentation_nets_encoder_fills_another_nets(stored, model):
+    trained = deeplab()
+    theirs = as_torchvision(trained.state_dict())
+    assert any(key.startswith("aux_classifier.") for key in theirs)
+    load_weights(model, stored(theirs))
+    assert equal(model.encoder, trained.encoder)
 
 
 def test_vgg_fills_the_encoder_of_segnet(stored):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch.testing import assert_close
 
 from maskwright import losses, models
+from maskwright.checkpoint import Manifest
 from maskwright.classes import ClassMap
 from maskwright.errors import InputError
 from maskwright.losses.mask_classification import mask_classification
@@ -17,6 +20,7 @@ from maskwright.training.criterion import criterion_of
 from maskwright.training.loop import set_learning_rate
 from maskwright.training.networks import PLANNED
 from maskwright.training.setup import Parent, make_learner
+from maskwright.transforms import Preprocess
 
 TARGET = torch.tensor([[[0, 1], [1, 255]]])
 
@@ -112,20 +116,73 @@ def test_a_finer_fcn_starts_from_the_coarser_one(squares, quick, tmp_path):
     assert_close(after.weights[name], before.weights[name], atol=1e-3, rtol=0)
 
 
+def handed_over(recipe: Recipe, old: ClassMap, new: ClassMap) -> tuple[dict, dict, list[str]]:
+    """Random weights of a net for `old`, what a net for `new` makes of them, and the names of those that start anew."""
+    torch.manual_seed(0)
+    source = make_learner(recipe, old, torch.device("cpu")).net.state_dict()
+    weights = {name: torch.randn_like(w) if w.is_floating_point() else w for name, w in source.items()}
+    manifest = Manifest(
+        model=recipe.model, model_args=recipe.model_args, classes=old.to_dict(), preprocess=Preprocess(3).to_dict()
+    )
+    net = make_learner(recipe, new, torch.device("cpu")).net
+    axes = models.class_axes(recipe.model, channels=3, classes=len(new), **recipe.model_args)
+    with torch.no_grad():
+        fresh = Parent(Path("run"), manifest, weights).give_weights(net, new, axes)
+    return weights, net.state_dict(), fresh
+
+
+OLD, NEW = ClassMap((0, 1), ("sky", "road")), ClassMap((0, 1, 2), ("car", "road", "sky"))
+
+
 def test_rows_and_columns_of_classes_move_together():
     """The layers that enlarge class scores have a row and a column a class; one class more must not twist them."""
-    old, new = ClassMap((0, 1), ("sky", "road")), ClassMap((0, 1, 2), ("car", "road", "sky"))
-    recipe = Recipe(model="fcn16s", model_args={"width": 4, "fc_width": 8})
-    source = make_learner(recipe, old, torch.device("cpu")).net
-    weights = {name: torch.randn_like(w) if w.is_floating_point() else w for name, w in source.state_dict().items()}
-    manifest = type("M", (), {"class_map": lambda self: old})()
-    net = make_learner(recipe, new, torch.device("cpu")).net
-    with torch.no_grad():
-        Parent("run", manifest, weights).give_weights(net, new)
-    found = net.state_dict()
+    weights, found, _ = handed_over(Recipe(model="fcn16s", model_args={"width": 4, "fc_width": 8}), OLD, NEW)
     square = [name for name, w in weights.items() if w.ndim == 4 and tuple(w.shape[:2]) == (2, 2)]
     assert square
     for name in square:
         # sky is 0 of old and 2 of new; road is 1 of both.
         assert_close(found[name][2, 1], weights[name][0, 1])
         assert_close(found[name][1, 2], weights[name][1, 0])
+
+
+def test_the_row_of_nothing_stays_behind_the_classes():
+    args = {"encoder": "test_vit", "queries": 4, "query_blocks": 1}
+    recipe = Recipe(model="eomt", model_args=args, losses={"mask_classification": 1.0})
+    weights, found, fresh = handed_over(recipe, OLD, NEW)
+    old, new = weights["class_head.weight"], found["class_head.weight"]
+    assert_close(new[[2, 1, 3]], old[[0, 1, 2]])  # sky, road, nothing
+    assert sorted(fresh) == ["class_head.bias", "class_head.weight"]
+
+
+def test_layers_as_wide_as_there_are_classes_are_not_taken_for_theirs():
+    names = tuple(f"class {k}" for k in range(4))
+    recipe = Recipe(model_args={"width": 4, "depth": 1})
+    weights, found, fresh = handed_over(recipe, ClassMap(range(4), names), ClassMap(range(4), names[::-1]))
+    assert fresh == []
+    moved = [name for name, w in weights.items() if not torch.equal(found[name], w)]
+    assert moved == ["head.weight", "head.bias"]
+    assert_close(found["head.bias"], weights["head.bias"].flip(0))
+
+
+@pytest.mark.parametrize(
+    ("model", "losses_", "message"),
+    [
+        ("eomt", {"dice": 1.0}, "eomt is trained by queries, with the loss mask_classification; found losses"),
+        ("segnet", {"mask_classification": 1.0}, "segnet is trained by its logits, without the loss mask_classification"),
+    ],
+)
+def test_losses_that_do_not_go_with_the_network_are_refused_before_any_work(squares, tmp_path, model, losses_, message):
+    with pytest.raises(InputError, match=message):
+        train(squares, model=model, out=tmp_path / "run", settings={"losses": losses_}, checked=True, show_progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_starts_from_another_keeps_its_networks_losses_and_rate(squares, quick, tmp_path):
+    args = {"encoder": "test_vit", "queries": 4, "query_blocks": 1}
+    given = {"batch": 4, "steps": 1, "precision": "fp32", "channels_last": False, "patch_hw": [32, 32]}
+    options = {"checked": True, "workers": 0, "show_progress": False}
+    first = train(squares, model="eomt", out=tmp_path / "1", settings=given | {"model_args": args}, **options)
+    second = train(squares, from_run=first.folder, out=tmp_path / "2", settings=given, **options)
+    recipe = Recipe.load(second.folder / "recipe.yaml")
+    assert (recipe.losses, recipe.learning_rate) == ({"mask_classification": 1.0}, 2e-4)
+    assert recipe.model_args == args

@@ -58,7 +58,7 @@ def test_what_was_fitted_to_is_never_scored_as_new(squares_folder, quick, tmp_pa
     done = quiet(squares_folder, tmp_path / "run", short, fit=("train", "val"), holdout=0.2)
     assert done.split == "inner"
     data = shutil.copytree(squares_folder, tmp_path / "copy") if moved else squares_folder
-    with pytest.raises(InputError, match="no split .*'val'"):
+    with pytest.raises(InputError, match=r"no split .*'val'"):
         evaluate(done.folder, data, split="val", device="cpu", resamples=20)
     inner = evaluate(done.folder, data, split="inner", device="cpu", resamples=20)
     assert 0 < len(inner.per_image) < 18

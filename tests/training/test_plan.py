@@ -51,6 +51,7 @@ def test_rare_classes_weigh_more_only_among_many():
         ("pip:efficientnet_lite1", None, {"encoder": "tf_efficientnet_lite1"}),
         ("timm:resnet34.a1_in1k", "fpn", {"encoder": "resnet34"}),
         ("torchvision:vgg16", "fcn8s", {}),
+        ("torchvision:DeepLabV3_ResNet101_Weights.COCO_WITH_VOC_LABELS_V1", "deeplabv3", {"encoder": "resnet101"}),
     ],
 )
 def test_the_network_is_of_the_form_that_the_weights_are_for(weights, model, args):

@@ -210,6 +210,7 @@ def test_log_lines_cut_short_are_left_out(tmp_path):
         ({"settings": {"losses": {"dise": 1.0}}}, "no loss named 'dise'; did you mean dice"),
         ({"settings": {"channels": 5}}, r"its images have 1 channels, the settings that were given .* say 5"),
         ({"encoder": "resnet3"}, "no encoder named 'resnet3'"),
+        ({"encoder": "resnet18", "settings": {"model_args": {"dropout": 0.1}}}, "--encoder and the setting model_args both say"),
         ({"minutes": float("nan")}, "minutes=nan is no time to train in"),
         ({"minutes": float("inf")}, "minutes=inf is no time to train in"),
         ({"minutes": -1}, "minutes=-1 is no time to train in"),
