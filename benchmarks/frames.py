@@ -54,7 +54,11 @@ NARROW: list[tuple[str, dict[str, object]]] = [
 
 def forms() -> list[tuple[str, dict[str, object]]]:
     recipes = [maskwright.Recipe.load(path) for path in sorted((Path(__file__).parents[1] / "configs" / "camvid").glob("*.yaml"))]
-    return PAPERS + [form for r in recipes if (form := (r.model, r.model_args)) not in PAPERS] + NARROW
+    found = list(PAPERS)
+    for form in [*((r.model, r.model_args) for r in recipes), *NARROW]:
+        if form not in found:
+            found.append(form)
+    return found
 
 
 def main() -> None:
