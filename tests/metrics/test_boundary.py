@@ -189,4 +189,4 @@ def test_a_street_scene_takes_milliseconds() -> None:
         start = time.process_time()
         outline_tally(truth, np.roll(truth, 3, axis=1), names)
         best = min(best, time.process_time() - start)
-    assert best < 0.04
+    assert best < 0.12  # 5 ms alone; a distance transform a class would take 300
