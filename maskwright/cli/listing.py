@@ -80,7 +80,8 @@ def page(found: Sequence[Description], times: Times) -> str:
     """docs/models.md."""
     heading = "# Models\n\nWritten by `maskwright models --page`; `--time` adds the milliseconds of the machine at hand.\n"
     what = "\n".join(f"- **{d.name}**: {d.summary}." for d in found)
-    notes = "\n".join(f"- {line}" for line in conventions())
+    timed = [f"Milliseconds: {_machine()}."] if times else []
+    notes = "\n".join(f"- {line}" for line in [*conventions(), *timed])
     published = _markdown(PUBLISHED_COLUMNS, [tuple(row.values()) for row in _published()])
     use = "`maskwright predict NAME IMAGES` and `maskwright.load(NAME)` use these as they are:"
     return f"{heading}\n{_markdown(*table(found, times))}\n\n{notes}\n\n{what}\n\n## Published\n\n{use}\n\n{published}\n"
@@ -99,6 +100,16 @@ def _published() -> list[dict[str, str]]:
 def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _machine() -> str:
+    """What the milliseconds were measured on."""
+    import platform
+
+    import torch
+
+    kind = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    return f"{kind}, {torch.get_num_threads()} threads, torch {torch.__version__.split('+')[0]}"
 
 
 def _times(found: Sequence[Description], device: str) -> Times:
