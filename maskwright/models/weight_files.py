@@ -7,6 +7,7 @@ Names that are not timm's: those of lukemelas/EfficientNet-PyTorch, which the `e
 from __future__ import annotations
 
 import re
+import warnings
 from _pickle import UnpicklingError  # the error that torch.load raises; nothing is unpickled here
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -45,7 +46,9 @@ def _read(path: Path) -> object:
         if path.suffix == ".safetensors":
             return load_file(path)
         if path.suffix in TORCH_SUFFIXES:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of unusual files, in words for programmers; the error below says what counts
+                return torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         raise CheckpointError(
             f"{path}: holds more than tensors, or is no PyTorch file, and is not opened, since it could run code. "
