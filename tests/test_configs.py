@@ -28,3 +28,5 @@ def test_a_recipe_is_whole(path):
     criterion_of(recipe)
     header = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
     assert f"--recipe {path.relative_to(ROOT)}" in header[1]
+    # A number in the header, or the plain word that nobody has run it.
+    assert any(line.startswith(("# Measured on ", "# Not measured yet")) for line in header)
