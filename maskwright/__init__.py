@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from maskwright.comparison import compare as compare
     from maskwright.data.check import CheckReport as CheckReport
     from maskwright.data.check import check as check
+    from maskwright.data.convert import ConversionReport as ConversionReport
+    from maskwright.data.convert import convert as convert
     from maskwright.data.dataset import Dataset as Dataset
     from maskwright.data.dataset import open_dataset as open_dataset
     from maskwright.errors import CheckpointError as CheckpointError
@@ -25,9 +27,11 @@ if TYPE_CHECKING:
     from maskwright.errors import MaskwrightError as MaskwrightError
     from maskwright.errors import MissingExtraError as MissingExtraError
     from maskwright.evaluation import Evaluation as Evaluation
+    from maskwright.evaluation import ObjectEvaluation as ObjectEvaluation
     from maskwright.evaluation import evaluate as evaluate
     from maskwright.inference.predictor import Predictor as Predictor
     from maskwright.inference.predictor import load as load
+    from maskwright.instances import Instances as Instances
     from maskwright.io.image import Image as Image
     from maskwright.io.read import read_image as read_image
     from maskwright.recipe import Recipe as Recipe
@@ -43,13 +47,16 @@ _ROOM_OF = {
     "CheckpointError": "maskwright.errors",
     "ClassMap": "maskwright.classes",
     "Comparison": "maskwright.comparison",
+    "ConversionReport": "maskwright.data.convert",
     "Dataset": "maskwright.data.dataset",
     "Evaluation": "maskwright.evaluation",
     "FormatError": "maskwright.errors",
     "Image": "maskwright.io.image",
     "InputError": "maskwright.errors",
+    "Instances": "maskwright.instances",
     "MaskwrightError": "maskwright.errors",
     "MissingExtraError": "maskwright.errors",
+    "ObjectEvaluation": "maskwright.evaluation",
     "Predictor": "maskwright.inference.predictor",
     "Recipe": "maskwright.recipe",
     "Run": "maskwright.training",
@@ -57,6 +64,7 @@ _ROOM_OF = {
     "Segmentation": "maskwright.result",
     "check": "maskwright.data.check",
     "compare": "maskwright.comparison",
+    "convert": "maskwright.data.convert",
     "evaluate": "maskwright.evaluation",
     "load": "maskwright.inference.predictor",
     "load_checkpoint": "maskwright.checkpoint",

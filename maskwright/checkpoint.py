@@ -63,7 +63,7 @@ class Manifest(BaseModel):
 
     format: Literal[1] = 1
     version: str = __version__
-    task: Literal["semantic"] = "semantic"
+    task: Literal["semantic", "instance"] = "semantic"
     model: str
     model_args: dict[str, Any] = Field(default_factory=dict)
     classes: dict[str, Any]

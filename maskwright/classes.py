@@ -31,6 +31,18 @@ BRIGHT_COLOURS: tuple[Colour, ...] = (
 # Label sets by name: ids in order, as the usual masks of each set store them; `void` is what these hold where nothing counts.
 # fmt: off
 LABEL_SETS: dict[str, dict[str, Any]] = {
+    "coco": {  # COCO's 80 classes of objects under their category ids; ten ids of the 90 were never given out
+        "names": "background, person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire "
+                 "hydrant, unused-12, stop sign, parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, "
+                 "bear, zebra, giraffe, unused-26, backpack, umbrella, unused-29, unused-30, handbag, tie, suitcase, "
+                 "frisbee, skis, snowboard, sports ball, kite, baseball bat, baseball glove, skateboard, surfboard, "
+                 "tennis racket, bottle, unused-45, wine glass, cup, fork, knife, spoon, bowl, banana, apple, "
+                 "sandwich, orange, broccoli, carrot, hot dog, pizza, donut, cake, chair, couch, potted plant, bed, "
+                 "unused-66, dining table, unused-68, unused-69, toilet, unused-71, tv, laptop, mouse, remote, "
+                 "keyboard, cell phone, microwave, oven, toaster, sink, refrigerator, unused-83, book, clock, vase, "
+                 "scissors, teddy bear, hair drier, toothbrush",
+        "void": 255,
+    },
     "camvid": {  # Brostow et al. 2009 in the 11 classes of SegNet, arXiv:1511.00561; colours of the CamVid database
         "names": "Sky Building Pole Road Pavement Tree SignSymbol Fence Car Pedestrian Bicyclist",
         "colours": ((128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (0, 0, 192), (128, 128, 0), (192, 128, 128),
@@ -202,7 +214,7 @@ class ClassMap:
             near = get_close_matches(name, LABEL_SETS) or list(LABEL_SETS)
             raise InputError(f"no label set named {name!r}; did you mean {', '.join(near)}, or the path of a classes.yaml?")
         given = LABEL_SETS[name]
-        names = tuple(given["names"].split())
+        names = tuple(given["names"].split(", " if ", " in given["names"] else None))
         colours = given.get("colours") or tuple(spread(k) for k in range(len(names)))
         background = 0 if names[0] == "background" else None
         return cls(

@@ -20,6 +20,7 @@ from maskwright import models
 from maskwright.checkpoint import Manifest, load_checkpoint
 from maskwright.classes import ClassMap
 from maskwright.errors import CheckpointError, InputError
+from maskwright.models.mask_rcnn import TORCHVISION_V1, TORCHVISION_V2
 from maskwright.transforms import Preprocess
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -35,6 +36,7 @@ class Published:
         weights: of models.load_weights
         classes: what the channels mean, by a name that ClassMap.known knows
         trained_on: for people
+        sees: settings of Preprocess; default: the shorter side at SHORT_SIDE_PX
     """
 
     model: str
@@ -42,16 +44,30 @@ class Published:
     weights: str
     classes: str = "voc"
     trained_on: str = "the images of COCO that show classes of VOC"
+    sees: Mapping[str, Any] | None = None
 
     def preprocess(self) -> Preprocess:
-        return Preprocess(3, mean=IMAGENET_MEAN, std=IMAGENET_STD, min_side_px=SHORT_SIDE_PX)
+        return Preprocess(3, mean=IMAGENET_MEAN, std=IMAGENET_STD, **(self.sees or {"min_side_px": SHORT_SIDE_PX}))
 
 
 def _voc(model: str, encoder: str, weights: str) -> Published:
     return Published(model, {"encoder": encoder}, f"torchvision:{weights}.COCO_WITH_VOC_LABELS_V1")
 
 
+def _coco(model_args: Mapping[str, Any], weights: str) -> Published:
+    return Published(
+        "mask_rcnn",
+        model_args,
+        f"torchvision:{weights}.COCO_V1",
+        classes="coco",
+        trained_on="COCO 2017",
+        sees={"min_side_px": 800, "max_side_px": 1333, "smooth": False},
+    )
+
+
 PUBLISHED = {
+    "coco-maskrcnn-resnet50": _coco(TORCHVISION_V1, "MaskRCNN_ResNet50_FPN_Weights"),
+    "coco-maskrcnn-resnet50-v2": _coco(TORCHVISION_V2, "MaskRCNN_ResNet50_FPN_V2_Weights"),
     "voc-deeplabv3-resnet50": _voc("deeplabv3", "resnet50", "DeepLabV3_ResNet50_Weights"),
     "voc-deeplabv3-resnet101": _voc("deeplabv3", "resnet101", "DeepLabV3_ResNet101_Weights"),
     "voc-fcn-resnet50": _voc("fcn_resnet", "resnet50", "FCN_ResNet50_Weights"),
@@ -88,6 +104,7 @@ def _published(name: str) -> tuple[nn.Module, Manifest]:
     if loaded.fresh:
         raise CheckpointError(f"{entry.weights}: has no weights for {', '.join(loaded.fresh[:3])}; fetch the file again.")
     manifest = Manifest(
+        task="instance" if models.entry_of(entry.model).task == "instance" else "semantic",
         model=entry.model,
         model_args=dict(entry.model_args),
         classes=classes.to_dict(),

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskwright.classes import ClassMap
+from maskwright.annotations.saving import checked, save_objects
+from maskwright.classes import ClassMap, Colour
 from maskwright.errors import InputError
+from maskwright.instances import Instances
 from maskwright.io.image import Image
+from maskwright.io.read import read_image
 from maskwright.io.write import atomic, write_mask, write_png
-from maskwright.ops import draw
+from maskwright.ops import draw, draw_instances
 from maskwright.ops.colour import colour_labels, heat
+from maskwright.ops.cutout import FEATHER_PX, blurred_behind, covering, cut_out, flat, put_before
 
 SUFFIXES = {"png": ".png", "tiff": ".tif"}
+LABELS = "labels"
+
+Keep = str | int | Sequence[str | int]
 
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """Which class each pixel belongs to.
+    """Which class each pixel belongs to, and where the model tells objects apart, which objects there are.
 
     Attributes:
         labels: (H, W) integer class ids of `classes`, or classes.ignore_id
@@ -30,10 +39,11 @@ class Segmentation:
         confidence: (H, W) float32 in [0, 1], the probability of the chosen class, on request
         probs: (K, H, W) float32 in [0, 1], channel order of `classes`, on request
         uncertainty: (H, W) float32, how much the class probabilities vary over passes with dropout, where there were any
+        instances: the objects, of the same size and classes; None for a semantic answer
         name: stem of the files that save() writes; default: the image's name
 
     Raises:
-        InputError: sizes differ, labels are no integers, or an id is not in the class map.
+        InputError: sizes differ, labels are no integers, an id is not in the class map, or the objects have other classes.
     """
 
     labels: NDArray[Any]
@@ -43,6 +53,12 @@ class Segmentation:
     probs: NDArray[np.float32] | None = None
     name: str = ""
     uncertainty: NDArray[np.float32] | None = None
+    instances: Instances | None = None
+
+    @classmethod
+    def of_instances(cls, found: Instances, image: Image | None = None) -> Segmentation:
+        """The answer of an instance model; labels are the class of the object on top at each pixel (Instances.to_labels)."""
+        return cls(found.to_labels(), found.classes, image, name=image.name if image else found.name, instances=found)
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -57,10 +73,13 @@ class Segmentation:
             "confidence": (self.confidence is not None and self.confidence.shape, hw),
             "uncertainty": (self.uncertainty is not None and self.uncertainty.shape, hw),
             "probs": (self.probs is not None and self.probs.shape, (len(self.classes), *hw)),
+            "the set of objects": (self.instances is not None and tuple(self.instances.hw), hw),
         }
         for what, (found, shape) in expected.items():
             if found and found != shape:
                 raise InputError(f"{self.name}: {what} has the shape {found}; labels of {hw} need {shape}.")
+        if self.instances is not None and self.instances.classes != self.classes:
+            raise InputError(f"{self.name}: the objects have other classes than the labels; give both the same class map.")
         unknown = sorted(set(self._counts()) - {*self.classes.ids, self.classes.ignore_id})
         if unknown:
             raise InputError(
@@ -85,7 +104,10 @@ class Segmentation:
         return colour_labels(self.labels, self.classes)
 
     def overlay(self, image: Image | NDArray[Any] | None = None, alpha: float = 0.5, legend: bool = True) -> NDArray[np.uint8]:
-        """The labels drawn over the picture: tinted areas, solid contours, ignored pixels hatched, a legend below.
+        """What was found, drawn over the picture: tinted areas with solid contours.
+
+        Of a semantic answer each class in its colour, ignored pixels hatched, a legend below. Of an instance answer each object
+        in a colour of its own, with name and score where there is room, and a line below that counts them.
 
         Shapes:
             image: another picture of the same H and W to draw on; default: the one this answers
@@ -94,32 +116,129 @@ class Segmentation:
         Raises:
             InputError: there is no picture to draw on, or its size differs.
         """
-        ground = self.image if image is None else image
-        if ground is None:
-            raise InputError(f"{self.name}: an overlay needs a picture; give one, or use colour() for the labels alone.")
-        ground = ground if isinstance(ground, Image) else Image.from_array(ground)
-        if ground.hw != self.labels.shape:
-            raise InputError(f"{self.name}: the picture is {ground.hw}, the labels are {self.labels.shape}; they must be alike.")
+        ground = self._ground(image, "an overlay", "; give one, or use colour() for the labels alone")
+        if self.instances is not None:
+            found = self.instances
+            shown = draw_instances.Shown(found.masks, found.boxes, found.names, found.scores, found.crowds)
+            return draw_instances.drawn(ground.to_uint8(), shown, found.drawing_order(), alpha, legend)
         picture = draw.overlay(ground.to_uint8(), self.labels, self.classes, alpha=alpha)
         return draw.with_legend(picture, self.classes, present=tuple(self._counts())) if legend else picture
 
-    def save(self, folder: str | Path, *, overlay: bool = False, probabilities: bool = False) -> list[Path]:
-        """Write the labels (and more on request) into folder; each file is complete or not there.
+    def _ground(self, image: Image | NDArray[Any] | None, what: str, way_out: str = "; give one") -> Image:
+        """The picture to work on, at the size of the labels."""
+        ground = self.image if image is None else image
+        if ground is None:
+            raise InputError(f"{self.name}: {what} needs a picture{way_out}.")
+        ground = ground if isinstance(ground, Image) else Image.from_array(ground)
+        if ground.hw != self.labels.shape:
+            raise InputError(f"{self.name}: the picture is {ground.hw}, the labels are {self.labels.shape}; they must be alike.")
+        return ground
+
+    def blur_background(
+        self, radius_px: float = 15.0, *, keep: Keep | None = None, feather_px: float = FEATHER_PX
+    ) -> NDArray[np.uint8]:
+        """The picture out of focus behind what is kept, (H, W, 3) uint8.
+
+        Args:
+            radius_px: two standard deviations of the blur
+            keep: names of classes or ids of objects, one or several; default: everything but the background
+            feather_px: width of the soft border on each side, 0 for a hard one
+
+        Raises:
+            InputError: there is no picture, or nothing of what keep says is known.
+        """
+        picture = self._ground(None, "a blurred background").to_uint8()
+        return blurred_behind(picture, self.kept(keep), radius_px, feather_px)
+
+    def cutout(self, *, keep: Keep | None = None, feather_px: float = FEATHER_PX) -> NDArray[np.uint8]:
+        """What is kept, everything else transparent: (H, W, 4) uint8, red, green, blue and opacity. See blur_background."""
+        return cut_out(self._ground(None, "a cutout").to_uint8(), self.kept(keep), feather_px)
+
+    def replace_background(
+        self,
+        background: Colour | str | Path | NDArray[Any] | Image,
+        *,
+        keep: Keep | None = None,
+        feather_px: float = FEATHER_PX,
+    ) -> NDArray[np.uint8]:
+        """What is kept before another background, (H, W, 3) uint8. See blur_background.
+
+        Args:
+            background: red, green and blue in 0..255; or a picture or its path, scaled to cover the image, its middle kept
+        """
+        picture, kept = self._ground(None, "another background").to_uint8(), self.kept(keep)
+        if isinstance(background, tuple):
+            if len(background) != 3 or not all(0 <= value <= 255 for value in background):
+                raise InputError(f"{self.name}: the background {background} is no colour; expected three numbers in 0..255.")
+            return put_before(picture, kept, flat(background, kept.shape), feather_px)
+        ground = covering(read_image(background).to_uint8(), kept.shape)
+        return put_before(picture, kept, ground, feather_px)
+
+    def kept(self, keep: Keep | None = None) -> NDArray[np.bool_]:
+        """The pixels of classes by name or of objects by id, (H, W) bool; default: everything but background and ignored pixels.
+
+        Raises:
+            InputError: a name or an id is not known, or nothing is said and the classes have no background.
+        """
+        wanted = [keep] if isinstance(keep, (str, int)) else keep
+        if wanted is None:
+            if self.classes.background is None:
+                names = ", ".join(self.classes.names)
+                raise InputError(f"{self.name}: the classes have no background; say what to keep (keep=, of {names}).")
+            wanted = [name for i, name in zip(self.classes.ids, self.classes.names, strict=True) if i != self.classes.background]
+        kept = np.zeros(self.labels.shape, bool)
+        for one in wanted:
+            kept |= self._pixels_of(one)
+        return kept
+
+    def _pixels_of(self, one: str | int) -> NDArray[np.bool_]:
+        found = self.instances
+        if isinstance(one, str):
+            if one not in self.classes.names:
+                near = get_close_matches(one, self.classes.names) or list(self.classes.names)
+                raise InputError(f"{self.name}: no class named {one!r}; did you mean {', '.join(near)}?")
+            covered = np.asarray(self.labels == self.classes.ids[self.classes.names.index(one)])
+            masks = [] if found is None else [mask for mask, name in zip(found.masks, found.names, strict=True) if name == one]
+        else:
+            covered = np.zeros(self.labels.shape, bool)
+            masks = [] if found is None else [mask for mask, i in zip(found.masks, found.all_ids, strict=True) if i == one]
+            if not masks:
+                known = "it has no objects" if found is None else f"known: {found.all_ids[:12].tolist()}"
+                raise InputError(f"{self.name}: no object has the id {one} ({known}).")
+        # Whole, also where others lie on top of them in the labels.
+        for mask in masks:
+            x0, y0, x1, y1 = mask.box_xyxy
+            covered[y0:y1, x0:x1] |= mask.crop((x0, y0, x1, y1))
+        return covered
+
+    def save(
+        self, folder: str | Path, *, overlay: bool = False, probabilities: bool = False, formats: Sequence[str] = (LABELS,)
+    ) -> list[Path]:
+        """Write the answer into folder; each file is complete or not there.
 
         Files:
-            <name>.png, or <name>.tif for an answer to a TIFF: class ids, with the class colours as palette
+            <name>.png, or <name>.tif for an answer to a TIFF: class ids, with the class colours as palette (format "labels")
             <name>_overlay.png: the overlay with its legend
             <name>_probs.npy: float16 (K, H, W)
             <name>_uncertainty.png: where the answer has one: black to yellow, yellow for the least certain pixel of the image
+            those of the other formats, for an instance answer: see annotations/saving.py
+
+        Args:
+            formats: "labels", and for objects "ids", "coco", "geojson", "labelme", "yolo", "masks"
 
         Raises:
-            InputError: probabilities are wanted but were not kept, or a file cannot be written.
+            InputError: probabilities or objects are wanted but there are none, a format is unknown, or a file cannot be written.
         """
         if probabilities and self.probs is None:
             raise InputError(f"{self.name}: no probabilities were kept; ask for them when predicting.")
+        of_objects = checked(name for name in formats if name != LABELS)
+        if of_objects and self.instances is None:
+            raise InputError(f"{self.name}: {', '.join(of_objects)} hold objects, this answer has classes only; save {LABELS!r}.")
         container = self.image.container if self.image else "png"
-        written = [Path(folder) / f"{self.name}{SUFFIXES[container]}"]
-        write_mask(written[0], self.labels, self.classes, container)
+        written: list[Path] = []
+        if LABELS in formats:
+            written.append(Path(folder) / f"{self.name}{SUFFIXES[container]}")
+            write_mask(written[0], self.labels, self.classes, container)
         if overlay:
             written.append(Path(folder) / f"{self.name}_overlay.png")
             write_png(written[-1], self.overlay())
@@ -130,4 +249,7 @@ class Segmentation:
             written.append(Path(folder) / f"{self.name}_probs.npy")
             with atomic(written[-1]) as temporary:
                 np.save(temporary, self.probs.astype(np.float16), allow_pickle=False)
+        if self.instances is not None and of_objects:
+            file_name = self.image.path.name if self.image and self.image.path else f"{self.name}.png"
+            written += save_objects(Path(folder), replace(self.instances, name=self.name), of_objects, file_name=file_name)
         return written

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from maskwright.classes import ClassMap
 from maskwright.errors import InputError
+from maskwright.instances import Instances
 from maskwright.io.image import Image
 
 
@@ -23,9 +24,10 @@ class Sample:
         classes: what the ids mean
         name: unique in its data set, shown in messages and reports
         group: patient, scene or drive; samples of one group never stand on both sides of a split
+        instances: the objects, where the truth tells them apart; labels are then painted from them
 
     Raises:
-        InputError: labels are not (H, W) integers of the image's size.
+        InputError: labels are not (H, W) integers of the image's size, or the objects are of another.
     """
 
     image: Image
@@ -33,8 +35,12 @@ class Sample:
     classes: ClassMap
     name: str
     group: str | None = None
+    instances: Instances | None = None
 
     def __post_init__(self) -> None:
+        if self.instances is not None and tuple(self.instances.hw) != self.image.hw:
+            found, expected = size(self.instances.hw), size(self.image.hw)
+            raise InputError(f"{self.name}: its objects are on {found}, the image is {expected}; they must be alike.")
         if self.labels is None:
             return
         if self.labels.dtype.kind not in "iu" or self.labels.ndim != 2:

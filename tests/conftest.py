@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from maskwright.annotations import coco_write
+from maskwright.annotations.drawn import AnnotatedImage
+from maskwright.classes import ClassMap
+from maskwright.instances import Instances
+from maskwright.io.write import write_png
+from maskwright.ops.rle import Rle
 
 SHARED = Path(os.environ.get("MASKWRIGHT_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
@@ -22,3 +30,44 @@ def shared_data() -> Callable[[str], Path]:
         return path
 
     return folder
+
+
+def sea(number: int, hw: tuple[int, int] = (64, 80)) -> tuple[np.ndarray, Instances]:
+    """Noise with one to three bright squares ("box") and dark bars ("bar") that do not overlap; every fifth picture is empty."""
+    rng = np.random.default_rng(number)
+    image, used = rng.normal(120, 12, (*hw, 3)), np.zeros(hw, bool)
+    masks, class_ids = [], []
+    for _ in range(0 if number % 5 == 4 else int(rng.integers(1, 4))):
+        kind = int(rng.integers(1, 3))
+        tall, wide = (int(rng.integers(14, 22)),) * 2 if kind == 1 else (8, int(rng.integers(20, 30)))
+        top, left = (int(rng.integers(0, n - side)) for n, side in zip(hw, (tall, wide), strict=True))
+        mask = np.zeros(hw, bool)
+        mask[top : top + tall, left : left + wide] = True
+        if (mask & used).any():
+            continue
+        used |= mask
+        image[mask] += 90 if kind == 1 else -90
+        masks.append(Rle.from_mask(mask))
+        class_ids.append(kind)
+    found = Instances(hw, OBJECTS, np.array(class_ids, np.int64), tuple(masks), name=f"{number:02}")
+    return np.clip(image, 0, 255).astype(np.uint8), found
+
+
+OBJECTS = ClassMap((0, 1, 2), ("background", "box", "bar"))
+
+
+@pytest.fixture(scope="session")
+def objects_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Fourteen drawn pictures with their objects as COCO json: ten to fit, four to validate."""
+    root = tmp_path_factory.mktemp("data") / "sea"
+
+    def images() -> Iterator[tuple[AnnotatedImage, Instances]]:
+        for number in range(14):
+            pixels, found = sea(number)
+            split = "train" if number < 10 else "val"
+            path = root / split / f"{found.name}.png"
+            write_png(path, pixels)
+            yield AnnotatedImage(found.name, path, found.hw, split), found
+
+    coco_write.write(root, images(), copy_images=False)
+    return root

@@ -33,6 +33,8 @@ LEVELS = (
     ("recipe",),
     ("models", "losses", "metrics", "transforms"),
     ("sample", "result"),
+    ("annotations",),
+    ("instances",),
     ("io",),
     ("ops",),
     ("classes",),

@@ -18,6 +18,7 @@ from maskwright.cli import app, listing
 from maskwright.cli.options import settings
 from maskwright.cli.output import folder_for, print_json, print_table
 from maskwright.errors import InputError, Interrupted
+from maskwright.models.mask_rcnn import TINY as TINY_OBJECTS
 from maskwright.training.run import train
 
 TINY = ("--set", "batch=2", "--set", "model_args={width: 4, depth: 2}")
@@ -334,10 +335,11 @@ def test_predict_with_no_model_leaves_no_folder(run, squares, tmp_path):
 # demo
 
 
-@pytest.mark.parametrize("name", ["lungs", "streets"])
+@pytest.mark.parametrize("name", ["lungs", "streets", "tankers"])
 def test_the_demo_does_the_whole_job_and_says_where_everything_is(run, tmp_path, monkeypatch, name):
     def one_step(*data, **options):
-        tiny = {"steps": 1, "precision": "fp32", "model_args": {"width": 4, "depth": 2}}
+        args = {**TINY_OBJECTS, "least_score": 0.0} if name == "tankers" else {"width": 4, "depth": 2}
+        tiny = {"steps": 1, "precision": "fp32", "model_args": args}
         return train(*data, **{**options, "minutes": None, "settings": tiny})
 
     monkeypatch.setattr("maskwright.training.train", one_step)

@@ -13,7 +13,8 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as tv
 
 import maskwright
-from maskwright import published
+from maskwright import models, published
+from maskwright.checkpoint import Manifest
 from maskwright.cli import app
 from maskwright.errors import CheckpointError, InputError
 from maskwright.models import weight_sources
@@ -110,7 +111,34 @@ def test_the_manifest_says_what_it_is(cache):
     assert [classes.colours[i] for i in (0, 1, 2, 15)] == [(0, 0, 0), (128, 0, 0), (0, 128, 0), (192, 128, 128)]
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize(("name", "builder"), [("coco-maskrcnn-resnet50", ""), ("coco-maskrcnn-resnet50-v2", "_v2")])
+def test_objects_are_seen_as_torchvision_sees_them(name, builder):
+    entry = PUBLISHED[name]
+    weights = weight_sources._torchvision_weights(entry.weights.removeprefix("torchvision:"))
+    classes = maskwright.ClassMap.known("coco").names
+    theirs = [c.strip("_") for c in weights.meta["categories"]]
+    assert [o for o, t in zip(classes, theirs, strict=True) if t not in (o, "N/A")] == []
+    with torch.device("meta"):
+        sees = torchvision.models.get_model(f"maskrcnn_resnet50_fpn{builder}", weights=None, weights_backbone=None).transform
+    ours = entry.preprocess()
+    assert (list(ours.mean), list(ours.std)) == (list(sees.image_mean), list(sees.image_std))
+    assert ((ours.min_side_px,), ours.max_side_px, ours.smooth) == (sees.min_size, sees.max_size, False)
+    assert read_manifest_of(name).task == "instance"
+
+
+def read_manifest_of(name):
+    """The manifest that a published model would have, without its weights."""
+    entry = PUBLISHED[name]
+    return Manifest(
+        task=models.entry_of(entry.model).task,
+        model=entry.model,
+        model_args=dict(entry.model_args),
+        classes=maskwright.ClassMap.known(entry.classes).to_dict(),
+        preprocess=entry.preprocess().to_dict(),
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if name.startswith("voc")])
 def test_what_torchvision_says_of_the_weights_is_what_we_do(name):
     entry = PUBLISHED[name]
     weights = weight_sources._torchvision_weights(entry.weights.removeprefix("torchvision:"))

@@ -92,10 +92,14 @@ def test_preprocess_survives_its_dict_and_names_unknown_keys():
         Preprocess(1, max_side_px=0)
     with pytest.raises(InputError, match="min_side_px=-1 must be 1 or more"):
         Preprocess(1, min_side_px=-1)
-    with pytest.raises(InputError, match="max_side_px and min_side_px contradict each other"):
-        Preprocess(1, max_side_px=4, min_side_px=2)
     with pytest.raises(InputError, match=r"std .* must be greater than zero"):
         Preprocess(1, std=(0.0,))
+
+
+def test_the_shorter_side_has_its_length_unless_the_longer_would_surpass_its_own():
+    p = Preprocess(3, max_side_px=1333, min_side_px=800)
+    assert p.work_hw((400, 600)) == (800, 1200)  # twice as large
+    assert p.work_hw((500, 1500)) == (444, 1333)  # 1333 / 1500 of 500
 
 
 def test_target_shrinks_by_majority():

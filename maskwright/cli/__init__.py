@@ -26,7 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(demos, name="demo")
-for command in (commands.check, commands.train, commands.evaluate, commands.compare, commands.predict, models):
+for command in (commands.check, commands.train, commands.evaluate, commands.compare, commands.predict, commands.convert, models):
     app.command()(command)
 
 

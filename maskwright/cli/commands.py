@@ -81,8 +81,8 @@ def train(
         print_json(asdict(run))
     else:
         typer.echo(
-            f"{run.folder}: validation Dice {run.score:.4f} on the {run.split} split after {run.steps} of {run.planned} steps "
-            f"and {run.minutes:.1f} min."
+            f"{run.folder}: validation {run.score_name} {run.score:.4f} on the {run.split} split after {run.steps} of "
+            f"{run.planned} steps and {run.minutes:.1f} min."
         )
         say(f"Next: maskwright evaluate {run.folder} {data}, or maskwright predict {run.folder} IMAGES")
 
@@ -108,7 +108,7 @@ def evaluate(
 ) -> None:
     """Score a run, or anybody's masks. Whole-set and per-image scores with intervals and conventions."""
     from maskwright.evaluation import COLUMNS, evaluate as score_predictions  # noqa: I001
-    from maskwright.evaluation.result import check_free
+    from maskwright.evaluation.kept import check_free
     from maskwright.report import report_run
 
     printed = json_file == Path("-")
@@ -182,11 +182,49 @@ def compare(
         raise typer.Exit(SOME_FAILED)
 
 
+def convert(
+    source: Annotated[Path, argument("SOURCE", "Folder or file of annotations.")],
+    target: Annotated[Path, argument("TARGET", "Folder to write; must be empty or not there yet.")],
+    to: Annotated[str, value("FORMAT", "coco, yolo, labelme, voc, masks, instance_png, airbus, geojson, or labels.", "--to")],
+    from_: Annotated[str | None, value("FORMAT", "What SOURCE is, where several formats fit.", "--from")] = None,
+    components: Annotated[bool, flag("--components", "SOURCE has masks of classes; each connected part is an object.")] = False,
+    min_px: Annotated[int, value("N", "With --components: leave out smaller parts.")] = 1,
+    classes: given.Classes = None,
+    images: Annotated[Path | None, value("DIR", "Folder of the images, where SOURCE does not lead to them.")] = None,
+    as_json: given.Json = False,
+) -> None:
+    """Write annotations in another format, images beside them. What the format cannot hold is counted."""
+    from maskwright.data.convert import convert as convert_data
+
+    with progress("converting") as step:
+        report = convert_data(
+            source, target, to=to, format=from_, images=images, classes=classes, components=components, min_px=min_px,
+            progress=step,
+        )  # fmt: skip
+    if as_json:
+        print_json(report.to_json())
+    else:
+        typer.echo(f"{target}: {report.images} images, {report.objects} objects, {report.format} to {report.to}.")
+        typer.echo(f"  read: {report.source}")
+        for code, count in report.counts.items():
+            first = next(r.text for r in report.remarks if r.code == code)
+            typer.echo(f"  {code}: {count}, as: {first}")
+        for failure in report.failures:
+            say(f"failed: {failure.text}")
+    if not report.ok:
+        raise typer.Exit(SOME_FAILED)
+
+
 def predict(
     model: Annotated[Path, argument("MODEL", "A run folder, a .safetensors file of maskwright, or a published name.")],
     sources: Annotated[list[Path], argument("SOURCE...", "Images and folders of images.")],
     out: Annotated[Path | None, value("DIR", "Where the masks go; default predictions/<source>.")] = None,
     overlay: Annotated[bool, flag("--overlay", "Write <name>_overlay.png, the mask drawn over its image.")] = False,
+    format_: Annotated[
+        str | None, value("NAMES", "labels, and of objects ids, coco, geojson, labelme, yolo, masks; commas between.", "--format")
+    ] = None,
+    min_score: Annotated[float | None, value("S", "Leave out objects with a lower score; default 0.5.")] = None,
+    blur_background: Annotated[float | None, value("PX", "Write <name>_blurred.png: sharp objects, blurred background.")] = None,
     uncertainty: Annotated[int, value("PASSES", "Average passes with dropout on; writes <name>_uncertainty.png.")] = 0,
     probabilities: Annotated[bool, flag("--probabilities", "Write <name>_probs.npy, float16 (classes, H, W).")] = False,
     device: given.Device = "auto",
@@ -202,11 +240,12 @@ def predict(
     from maskwright.inference.files import predict_files
     from maskwright.inference.predictor import Predictor
 
-    predictor = Predictor.load(model, device, exact=exact, tile=tile, flips=flips, passes=uncertainty)
+    predictor = Predictor.load(model, device, exact=exact, tile=tile, flips=flips, passes=uncertainty, min_score=min_score)
     with folder_for(out, Path("predictions") / sources[0].resolve().stem, overwrite) as folder, progress("predicting") as step:
         report = predict_files(
             predictor, sources, folder, overlay=overlay, probabilities=probabilities, overwrite=overwrite,
-            stored_orientation=stored_orientation, workers=workers, progress=step,
+            stored_orientation=stored_orientation, formats=format_.split(",") if format_ else (),
+            blur_background_px=blur_background, workers=workers, progress=step,
         )  # fmt: skip
     if as_json:
         print_json({"out": str(folder), "runtime": predictor.runtime, **report.to_dict()})

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,7 +18,7 @@ from maskwright.progress import duration, progress
 
 if TYPE_CHECKING:
     from maskwright.data.check import CheckReport
-    from maskwright.evaluation import Evaluation
+    from maskwright.evaluation import AnyEvaluation, Evaluation, ObjectEvaluation
     from maskwright.training import Run
 
 demos = typer.Typer(help="The whole job on scenes drawn on the spot.", no_args_is_help=True, rich_markup_mode=None)
@@ -31,7 +31,8 @@ class Demo:
     module: str  # its make(out, count, seed, ..., progress) writes the scenes
     scenes: str
     title: str
-    headline: Callable[[Evaluation], str]
+    headline: Callable[[Any], str]
+    network: str = "a U-Net"
 
 
 def _lungs_found(scores: Evaluation) -> str:
@@ -43,6 +44,10 @@ def _streets_found(scores: Evaluation) -> str:
     return f"mean IoU {scores.scores.mean_iou:.4f} (road {iou['Road']:.4f}, sky {iou['Sky']:.4f})"
 
 
+def _tankers_found(scores: ObjectEvaluation) -> str:
+    return f"mask AP50 {scores.masks.ap50:.4f}, AP {scores.masks.ap:.4f}"
+
+
 DEMOS = {
     "lungs": Demo(
         "maskwright.demo.lungs", "chest scenes with the lung fields as labels", "Lungs in drawn chest X-rays", _lungs_found
@@ -52,6 +57,13 @@ DEMOS = {
         "streets as a car's camera sees them, labelled in CamVid's 11 classes",
         "Drawn streets",
         _streets_found,
+    ),
+    "tankers": Demo(
+        "maskwright.demo.tankers",
+        "seas as a satellite sees them, each ship with its own mask",
+        "Ships in drawn satellite scenes",
+        _tankers_found,
+        "a small Mask R-CNN",
     ),
 }
 
@@ -85,6 +97,18 @@ def streets(
     _whole_job("streets", out, minutes, count, seed, device)
 
 
+@demos.command()
+def tankers(
+    out: Out = None,
+    minutes: Minutes = 6.5,
+    count: Count = 400,
+    seed: given.Seed = 0,
+    device: given.Device = "auto",
+) -> None:
+    """Draw seas with tankers and other ships, check, train a Mask R-CNN, score the held-out test split, predict, count."""
+    _whole_job("tankers", out, minutes, count, seed, device)
+
+
 def _whole_job(name: str, out: Path | None, minutes: float, count: int, seed: int, device: str, **drawing: int) -> None:
     """What every demo does; drawing: settings of its scenes alone."""
     from maskwright.report import report_run
@@ -93,7 +117,7 @@ def _whole_job(name: str, out: Path | None, minutes: float, count: int, seed: in
     with folder_for(None, out or Path("demo") / name) as folder:
         data = _draw(demo, folder / "data", count, seed, drawing)
         found = _check(data, folder / "check")
-        run = _train(data, folder / "run", minutes, seed, device, found)
+        run = _train(demo, data, folder / "run", minutes, seed, device, found)
         scores = _evaluate(run, data, folder / "evaluation", device)
         _predict(run, data, folder / "masks", device)
         report = report_run(folder / "report.html", demo.title, scores, run.folder, found)
@@ -131,16 +155,16 @@ def _check(data: Path, out: Path) -> CheckReport:
     return found
 
 
-def _train(data: Path, out: Path, minutes: float, seed: int, device: str, found: CheckReport) -> Run:
+def _train(demo: Demo, data: Path, out: Path, minutes: float, seed: int, device: str, found: CheckReport) -> Run:
     from maskwright.training import train
 
-    typer.echo(f"3. Training a U-Net from scratch, {minutes:g} minutes in all.")
+    typer.echo(f"3. Training {demo.network} from scratch, {minutes:g} minutes in all.")
     run = train(data, out=out, minutes=minutes, seed=seed, device=device, checked=found.ok)
-    typer.echo(f"   Validation Dice {run.score:.4f} after {run.steps} steps.")
+    typer.echo(f"   Validation {run.score_name} {run.score:.4f} after {run.steps} steps.")
     return run
 
 
-def _evaluate(run: Run, data: Path, out: Path, device: str) -> Evaluation:
+def _evaluate(run: Run, data: Path, out: Path, device: str) -> AnyEvaluation:
     from maskwright.evaluation import COLUMNS, evaluate
 
     typer.echo("4. Scoring the test split, which training has not seen.")
@@ -152,10 +176,14 @@ def _evaluate(run: Run, data: Path, out: Path, device: str) -> Evaluation:
 
 
 def _predict(run: Run, data: Path, out: Path, device: str) -> None:
-    from maskwright.inference.files import predict_files
+    from maskwright.inference.files import COUNTS_FILE, predict_files
     from maskwright.inference.predictor import Predictor
 
     typer.echo("5. Predicting the test images: a mask and an overlay each.")
     predictor = Predictor.load(run.folder, device)
+    images = data / "test" / "images" if (data / "test" / "images").is_dir() else data / "test"
     with progress("predicting") as step:
-        predict_files(predictor, data / "test" / "images", out, overlay=True, progress=step)
+        report = predict_files(predictor, images, out, overlay=True, progress=step)
+    if predictor.finds_objects:
+        total = ", ".join(f"{number} of class {name}" for name, number in report.total().items())
+        typer.echo(f"   Found in all: {total}; {out / COUNTS_FILE} has the counts of each scene.")

@@ -73,6 +73,7 @@ def conventions() -> list[str]:
         f"Default arguments, {CHANNELS} channels, {CLASSES} classes; multiply-adds and milliseconds are for one image of {size}.",
         "receptive field: side of the square of pixels on which the logit of the middle pixel can depend.",
         "starts from: what --weights takes, with its licence; NAME is any that fits, and a file always does.",
+        "Networks of objects: with as many boxes as they may look at; the receptive field is that of the finest map.",
     ]
 
 
@@ -116,13 +117,13 @@ def _times(found: Sequence[Description], device: str) -> Times:
     from maskwright.inference.backends import choose_device
     from maskwright.inference.timing import milliseconds
     from maskwright.models import build
-    from maskwright.models.describe import CHANNELS, CLASSES, HW
+    from maskwright.models.describe import CHANNELS, CLASSES, HW, fixed_part
 
     target = choose_device(device)
     times: Times = {}
     with progress("timing") as step:
         for d in found:
-            net = build(d.name, channels=CHANNELS, classes=CLASSES)
+            net = fixed_part(build(d.name, channels=CHANNELS, classes=CLASSES), d.task)
             times[d.name] = {p: milliseconds(net, CHANNELS, HW, target, p) for p in PRECISIONS}
             step(len(times), len(found))
     return times

@@ -98,7 +98,8 @@ def compare(
     _check_budget(to_train, terms)
     finished = [one.run for one in contestants if one.run is not None]
     for run in finished:
-        read_manifest(run)
+        if read_manifest(run).task != "semantic":
+            raise InputError(f"{run}: finds objects; compare takes models that give each pixel a class. Leave it out.")
     ledger = Ledger.open(out, Path("comparisons") / _name_of(data), terms, contestants)
     kept = ledger.kept(besides=contestants)
     everyone = (*contestants, *kept)

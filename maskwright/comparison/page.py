@@ -32,7 +32,7 @@ def write_page(path: Path, comparison: Comparison) -> Path:
     """
     room = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     room.filters |= {"rgb": lambda colour: "rgb({}, {}, {})".format(*colour)}
-    template = room.from_string(files("maskwright").joinpath("comparison.html.jinja").read_text(encoding="utf-8"))
+    template = room.from_string(files("maskwright.comparison").joinpath("page.html.jinja").read_text(encoding="utf-8"))
     text = template.render(
         comparison=comparison,
         title=f"{counted(len(comparison.entrants), 'model')} on {comparison.dataset}",

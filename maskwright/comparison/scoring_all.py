@@ -102,6 +102,7 @@ def score_all(
                     holdout_groups=terms.holdout_groups, snap=terms.snap, device=device, exact=exact, resamples=resamples,
                     progress=step, out=ledger.folder / "evaluations" / f"{one.folder_name}.json", overwrite=True,
                 )  # fmt: skip
+            assert isinstance(found, Evaluation)  # of models of classes alone, see comparing.compare
             _same_images(found, next((e for e in entrants if e.evaluation), None))
         except KeyboardInterrupt:
             raise Interrupted(

@@ -17,6 +17,7 @@ from maskwright.classes import ClassMap
 from maskwright.data.across import across_splits
 from maskwright.data.dataset import Dataset, open_dataset
 from maskwright.data.examine import Examined, examine
+from maskwright.data.examine_objects import found_by_reader
 from maskwright.data.findings import ERROR, NOTE, WARNING, CheckReport, Finding, finding
 from maskwright.data.found_classes import class_map_of
 from maskwright.data.layouts import LayoutError
@@ -103,11 +104,14 @@ def assemble(dataset: Dataset, seen: Sequence[Examined]) -> CheckReport:
     classes = dataset.classes
     findings = [f for one in seen for f in one.findings]
     findings += [_missing_image(path) for path in dataset.strays]
+    findings += [found_by_reader(remark) for remark in dataset.annotations.remarks] if dataset.annotations else []
     findings += across_splits(seen)
     findings += _of_the_set(dataset, seen)
     totals: Counter[int] = Counter()
     images: Counter[int] = Counter()
+    objects: Counter[int] = Counter()
     for one in seen:
+        objects.update(one.objects)
         totals.update(one.pixels)
         images.update(one.pixels.keys())
     return CheckReport(
@@ -121,6 +125,9 @@ def assemble(dataset: Dataset, seen: Sequence[Examined]) -> CheckReport:
         dataset.splits,
         dataset.layout,
         dataset.classes_found,
+        {name: objects[i] for i, name in zip(classes.ids, classes.names, strict=True) if i != classes.background}
+        if dataset.annotations
+        else {},
     )
 
 

@@ -13,6 +13,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from maskwright.annotations.assemble import instances_of
+from maskwright.annotations.drawn import Annotations
+from maskwright.annotations.formats import detect, read_annotations
 from maskwright.classes import ClassMap
 from maskwright.data.found_classes import class_map_of, find_classes
 from maskwright.data.pairing import find_pairs
@@ -25,6 +28,8 @@ from maskwright.io.read import read_image
 from maskwright.sample import Sample
 
 Source = Path | NDArray[Any]
+# Formats that hold a mask of classes beside the objects: what a semantic network is to learn is drawn there, borders and all.
+BESIDE_CLASSES = {"voc", "cityscapes", "instance_png"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +41,7 @@ class Pair:
         image, mask: paths or arrays; mask is None where it is missing
         split: "train", "val", "test", "inner", "held-out", or "all" where there is no split
         group: patient, scene or drive, None where none was asked for
+        objects: place in the data set's annotations, where those hold the truth
     """
 
     name: str
@@ -43,6 +49,12 @@ class Pair:
     mask: Source | None
     split: str = "all"
     group: str | None = None
+    objects: int | None = None
+
+    @property
+    def labelled(self) -> bool:
+        """There is a truth to this image."""
+        return self.mask is not None or self.objects is not None
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +70,7 @@ class Dataset:
         classes_found: one line for people where the classes were found in the masks, "" where they were given
         snap: values that are not in the class map go to the nearest instead of being an error
         strays: masks without an image
+        annotations: the objects, where the truth tells them apart; then the pairs have no masks
     """
 
     name: str
@@ -68,6 +81,7 @@ class Dataset:
     classes_found: str = ""
     snap: bool = False
     strays: tuple[Path, ...] = ()
+    annotations: Annotations | None = None
 
     @classmethod
     def in_memory(
@@ -130,6 +144,9 @@ class Dataset:
             InputError, FormatError: a file cannot be read, the sizes differ, or the mask holds values without a class.
         """
         image = read_image(pair.image)
+        if self.annotations is not None and pair.objects is not None:
+            instances, _ = instances_of(self.annotations, pair.objects, image.hw)
+            return Sample(image, instances.to_labels(), self.classes, pair.name, pair.group, instances)
         if pair.mask is None:
             return Sample(image, None, self.classes, pair.name, pair.group)
         reading = self.read_labels(pair, image)
@@ -154,6 +171,8 @@ class Dataset:
             digest.update(f"\0{pair.name}\0".encode())
             for source in (pair.image, pair.mask):
                 digest.update(content_hash(source))
+            if self.annotations is not None and pair.objects is not None:
+                digest.update(_hash_of_objects(self.annotations, pair.objects))
         return digest.hexdigest()
 
     def with_splits(self, splits: Mapping[str, str], said: str = "") -> Dataset:
@@ -185,8 +204,9 @@ def open_dataset(
     masks: str | None = None,
     group: str | None = None,
     snap: bool = False,
+    objects: bool | None = None,
 ) -> Dataset:
-    """Find images, masks, splits and classes.
+    """Find images, masks or annotations of objects, splits and classes.
 
     Args:
         source: a folder in any layout of data/layouts.py, a pair (images, masks) of lists, or a Dataset, which is handed
@@ -195,9 +215,12 @@ def open_dataset(
         images, masks: folders that overrule the layout
         group: a regular expression over pair names; its first bracket (or the whole match) names the group
         snap: move values that are not in the class map to the nearest stored value
+        objects: True takes annotations that tell objects apart and nothing else; False takes masks alone; None takes what is
+            there, and masks of classes where both are (Pascal VOC, Cityscapes)
 
     Raises:
-        InputError: see data/layouts.py, data/pairing.py and data/found_classes.py; or the expression does not match.
+        InputError: see data/layouts.py, data/pairing.py, data/found_classes.py and annotations/formats.py; or the expression
+            does not match.
     """
     if isinstance(source, tuple) and (images is not None or masks is not None):
         raise InputError("images= and masks= name folders below a data folder, but the data were given as lists.")
@@ -207,16 +230,55 @@ def open_dataset(
     elif isinstance(source, tuple):
         given = Dataset.in_memory(*source, classes=classes, snap=snap)
     else:
-        given = _open_folder(Path(source), classes, images, masks, snap)
+        given = _open_folder(Path(source), classes, images, masks, snap, objects)
+    if objects and given.annotations is None:
+        raise InputError(
+            f"{given.name}: its masks say which class a pixel has, not which object; a network of objects needs each drawn by "
+            f"itself. Where objects do not touch: maskwright convert {given.root or 'DATA'} NEW --to coco --components."
+        )
     return _grouped(given, group) if group is not None else given
 
 
-def _open_folder(root: Path, classes: ClassMap | Path | str | None, images: str | None, masks: str | None, snap: bool) -> Dataset:
+def _open_folder(
+    root: Path, classes: ClassMap | Path | str | None, images: str | None, masks: str | None, snap: bool, objects: bool | None
+) -> Dataset:
+    if masks is None and objects is not False and _has_objects(root, objects):
+        return _annotated(root, classes, images)
     found = find_pairs(root, images=images, masks=masks)
     name = root.resolve().name
     pairs = tuple(Pair(p.name, p.image, p.mask, p.split) for p in found.pairs)
     class_map, line = _classes(root, classes, [p.mask for p in pairs if p.mask is not None], name)
     return Dataset(name, root, class_map, pairs, found.line, line, snap, found.strays)
+
+
+def _has_objects(root: Path, wanted: bool | None) -> bool:
+    """Whether annotations of objects are there, and are to be taken."""
+    found = {format_ for format_, _ in detect(root)}
+    return bool(found if wanted else found - BESIDE_CLASSES)
+
+
+def _annotated(root: Path, classes: ClassMap | Path | str | None, images: str | None) -> Dataset:
+    """The images of a folder of annotations, as far as they are on disk; the doctor tells of the others."""
+    given = class_map_of(classes) if classes is not None else None
+    found = read_annotations(root, images=root / images if images is not None else None, classes=given)
+    pairs = tuple(
+        Pair(image.name, image.path, None, image.split, objects=k)
+        for k, image in enumerate(found.images)
+        if image.path is not None
+    )
+    if not pairs:
+        raise InputError(f"{root}: none of the {len(found.images)} annotated images is on disk; name their folder with --images.")
+    return Dataset(root.resolve().name, root, found.classes, pairs, found.line, annotations=found)
+
+
+def _hash_of_objects(annotations: Annotations, k: int) -> bytes:
+    """SHA-256 over what the annotations say about one image."""
+    digest = hashlib.sha256()
+    for one in annotations.objects(k)[0]:
+        digest.update(f"{one.class_id} {one.crowd} {one.rule}".encode())
+        for array in (*one.rings, *([one.rle.counts] if one.rle is not None else [])):
+            digest.update(array.tobytes())
+    return digest.digest()
 
 
 def _classes(root: Path | None, given: ClassMap | Path | str | None, masks: Sequence[Source], name: str) -> tuple[ClassMap, str]:

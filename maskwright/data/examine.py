@@ -12,6 +12,7 @@ from maskwright.classes import StoredValue
 from maskwright.data import orientation
 from maskwright.data.dataset import Dataset, Pair
 from maskwright.data.duplicates import Look, look_at
+from maskwright.data.examine_objects import of_objects
 from maskwright.data.findings import ERROR, WARNING, Finding, finding
 from maskwright.data.smear import ANTI_ALIASED, SMEARED, UNKNOWN, kind_of_unknown, least_apart
 from maskwright.data.stored import stored_mask
@@ -40,12 +41,14 @@ class Examined:
         findings: what is wrong with it
         pixels: of each class id and of ignore_id; empty where the mask cannot be counted
         look: for the search for duplicates; None where the image cannot be read
+        objects: how many of each class id; empty where the truth does not tell objects apart
     """
 
     pair: Pair
     findings: tuple[Finding, ...]
     pixels: Mapping[int, int] = field(default_factory=dict)
     look: Look | None = None
+    objects: Mapping[int, int] = field(default_factory=dict)
 
 
 def examine(dataset: Dataset, pair: Pair) -> Examined:
@@ -56,6 +59,9 @@ def examine(dataset: Dataset, pair: Pair) -> Examined:
         image = read_image(pair.image)
     except InputError as error:
         findings.append(_unreadable(pair.image, error, pair))
+    if dataset.annotations is not None:
+        said, pixels, objects = of_objects(dataset.annotations, pair, image)
+        return Examined(pair, (*findings, *said), pixels, look_at(image) if image is not None else None, objects)
     if pair.mask is None:
         text = f"{shown(pair.image, pair.name, 'image')}: no mask has the name {pair.name!r}."
         way_out = "Add it, or leave the image out with --skip-bad."

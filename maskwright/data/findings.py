@@ -43,6 +43,22 @@ KINDS = {
     "all-ignored": Kind(WARNING, "masks are all ignored", "Draw them, or leave the images out."),
     "class-never-seen": Kind(WARNING, "classes are in no mask", "Take them out of classes.yaml, or add images that show them."),
     "few-images": Kind(WARNING, "few images", "Add images: scores on so few are mostly chance."),
+    "two-points": Kind(WARNING, "objects have fewer than three points", "They are left out; draw them again."),
+    "zero-area": Kind(WARNING, "objects cover no pixel", "They are left out; draw or delete them."),
+    "self-crossing": Kind(WARNING, "polygons cross themselves", "Pixels count where the outline winds an odd number of times."),
+    "out-of-image": Kind(WARNING, "objects reach beyond their image", "The rest is cut off; was the image cropped or resized?"),
+    "duplicate-object": Kind(WARNING, "objects stand twice", "Delete one of each: both would be learned and scored."),
+    "unknown-class": Kind(ERROR, "objects are of no known class", "Add the class, or leave those images out with --skip-bad."),
+    "box-mismatch": Kind(WARNING, "boxes do not fit their mask", "One of the two is wrong; the box of the file is used."),
+    "image-listed-twice": Kind(ERROR, "images are listed twice", "Keep one entry of each; their objects would be counted apart."),
+    "image-not-on-disk": Kind(WARNING, "annotated images are not on disk", "They are left out; name their folder with --images."),
+    "image-not-annotated": Kind(WARNING, "images are in no annotation file", "They are left out; are they empty, or forgotten?"),
+    "wrong-size": Kind(ERROR, "annotations are of another size than their image", "Were the images resized after drawing?"),
+    "bad-object": Kind(WARNING, "objects cannot be used", "They are left out; mend them in the file."),
+    "holes-lost": Kind(WARNING, "objects have holes that COCO's rule fills", "Store them as run lengths."),
+    "overlap": Kind(WARNING, "objects overlap where a pixel holds one only", "The smaller one was kept on top."),
+    "parts-lost": Kind(WARNING, "objects lost parts", "The format holds one outline an object."),
+    "no-objects": Kind(NOTE, "images have no object", "Fine where nothing is there; else their annotations are missing."),
     "classes-found": Kind(NOTE, "class maps were found", "Edit the classes.yaml that --out writes and give it with --classes."),
 }  # fmt: skip
 
@@ -85,6 +101,7 @@ class CheckReport:
         ignored_px: pixels that count nowhere
         images: how many pairs were looked at
         splits: how many of them each split has
+        class_objects: objects of each class by name; empty where the truth does not tell them apart
         layout: where images and masks were found, one line
         classes_found: how the classes were found, one line; "" where they were given
     """
@@ -99,6 +116,7 @@ class CheckReport:
     splits: Mapping[str, int] = field(default_factory=dict)
     layout: str = ""
     classes_found: str = ""
+    class_objects: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -120,11 +138,15 @@ class CheckReport:
 
     def _balance(self) -> list[str]:
         total = sum(self.class_pixels.values()) + self.ignored_px
-        rows = [(name, px, f", in {counted(self.class_images[name], 'image')}") for name, px in self.class_pixels.items()]
+        rows = [(name, px, self._where(name)) for name, px in self.class_pixels.items()]
         if self.ignored_px:
             rows.append(("(ignored)", self.ignored_px, ""))
         width = max((len(name) for name, _, _ in rows), default=0)
         return [f"  {name:<{width}}  {100 * px / max(total, 1):6.2f} % of the pixels{where}" for name, px, where in rows]
+
+    def _where(self, name: str) -> str:
+        objects = f", {counted(self.class_objects[name], 'object')}" if self.class_objects.get(name) else ""
+        return f"{objects}, in {counted(self.class_images[name], 'image')}"
 
     def _by_kind(self) -> list[list[Finding]]:
         groups: dict[tuple[str, str], list[Finding]] = {}
@@ -148,6 +170,7 @@ class CheckReport:
             "classes_found": self.classes_found,
             "class_pixels": dict(self.class_pixels),
             "class_images": dict(self.class_images),
+            "class_objects": dict(self.class_objects),
             "ignored_px": self.ignored_px,
             "findings": [asdict(f) | {"file": str(f.file) if f.file else None} for f in self.findings],
         }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -22,8 +22,15 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from maskwright.data.dataset import Dataset, Pair
+from maskwright.data.truths import truth_of_layers
 from maskwright.errors import InputError
-from maskwright.transforms import Preprocess, resize_target
+from maskwright.models.mask_rcnn import Truth
+from maskwright.sample import Sample
+from maskwright.transforms import ObjectLayers, Preprocess, layered, paste_objects, resize_target
+
+# What is true of an image: channel numbers (h, w) uint8, or its objects.
+Target = Tensor | ObjectLayers
+Targets = Tensor | list[Truth]  # of a batch
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,7 @@ class PreparedPairs:
     """Images and targets as the network sees them, read once where they fit into memory_bytes, else at every use.
 
     Shapes (of one entry):
-        image: (C, h, w) float32; target: (h, w) uint8 channel indices, 255 ignored
+        image: (C, h, w) float32; target: (h, w) uint8 channel indices, 255 ignored, or the objects
     """
 
     def __init__(
@@ -71,12 +78,13 @@ class PreparedPairs:
         preprocess: Preprocess,
         *,
         memory_bytes: int,
+        objects: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         if not pairs:
             raise InputError(f"{dataset.name}: there are no images to train on.")
-        self.dataset, self.pairs, self.preprocess = dataset, tuple(pairs), preprocess
-        self.kept: list[tuple[Tensor, Tensor]] | None = None
+        self.dataset, self.pairs, self.preprocess, self.objects = dataset, tuple(pairs), preprocess, objects
+        self.kept: list[tuple[Tensor, Target]] | None = None
         first = self._prepare(self.pairs[0])
         if len(self.pairs) * sum(t.nbytes for t in first) <= memory_bytes:
             self.kept = [first]
@@ -89,39 +97,56 @@ class PreparedPairs:
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Target]:
         return self.kept[index] if self.kept is not None else self._prepare(self.pairs[index])
 
     def class_counts(self, classes: int) -> tuple[list[int], list[int]]:
         """(K,) pixels of each class over all images, and (K,) counted pixels of the images that the class is in."""
         pixels, around = np.zeros(classes, np.int64), np.zeros(classes, np.int64)
         for index in range(len(self)):
-            counts = np.bincount(self[index][1].numpy().ravel(), minlength=256)[:classes]
+            target = self[index][1]
+            assert isinstance(target, Tensor)  # objects have no pixels to weigh
+            counts = np.bincount(target.numpy().ravel(), minlength=256)[:classes]
             pixels += counts
             around += np.where(counts > 0, counts.sum(), 0)
         return pixels.tolist(), around.tolist()
 
-    def _prepare(self, pair: Pair) -> tuple[Tensor, Tensor]:
+    def _prepare(self, pair: Pair) -> tuple[Tensor, Target]:
         sample = self.dataset.read(pair)
         x, frame = self.preprocess(sample.image)
+        return x[0], self._target(sample, frame.work_hw)
+
+    def _target(self, sample: Sample, work_hw: tuple[int, int]) -> Target:
+        if self.objects and sample.instances is not None:
+            return layered(sample.instances).resized(work_hw)
         if sample.labels is None:
-            raise InputError(f"{pair.image}: has no mask and cannot be trained on; run `maskwright check` for the whole list.")
+            raise InputError(f"{sample.name}: has no mask and cannot be trained on; run `maskwright check` for the whole list.")
         target = self.dataset.classes.to_indices(sample.labels).astype(np.uint8)
-        return x[0], torch.from_numpy(resize_target(target, frame.work_hw))
+        return torch.from_numpy(resize_target(target, work_hw))
 
 
-class _Augmented(TorchDataset[tuple[Tensor, Tensor]]):
+class _Augmented(TorchDataset[tuple[Tensor, Tensor | Truth]]):
     """Places of the stream, augmented; the torch generator is seeded by the place and given back as it was."""
 
-    def __init__(self, prepared: PreparedPairs, augment: v2.Compose, seed: int) -> None:
-        self.prepared, self.augment, self.seed = prepared, augment, seed
+    def __init__(self, prepared: PreparedPairs, augment: v2.Compose, seed: int, copy_paste: float) -> None:
+        self.prepared, self.augment, self.seed, self.copy_paste = prepared, augment, seed, copy_paste
 
-    def __getitem__(self, place: Place) -> tuple[Tensor, Tensor]:
-        image, target = self.prepared[place.image]
+    def __getitem__(self, place: Place) -> tuple[Tensor, Tensor | Truth]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(np.random.SeedSequence((self.seed, place.number)).generate_state(1, np.uint64)[0] >> 1))
-            x, y = self.augment(tv_tensors.Image(image), tv_tensors.Mask(target))
-        return x.as_subclass(Tensor), y.as_subclass(Tensor)
+            x, y = self._varied(place.image)
+            if isinstance(y, ObjectLayers) and torch.rand(()) < self.copy_paste:
+                other, others = self._varied(int(torch.randint(len(self.prepared), ())))
+                assert isinstance(others, ObjectLayers)
+                x, y = paste_objects(x, y, other, others)
+        return x, truth_of_layers(y) if isinstance(y, ObjectLayers) else y
+
+    def _varied(self, index: int) -> tuple[Tensor, Target]:
+        image, target = self.prepared[index]
+        stored = target.layers if isinstance(target, ObjectLayers) else target
+        x, y = self.augment(tv_tensors.Image(image), tv_tensors.Mask(stored))
+        moved = y.as_subclass(Tensor)
+        return x.as_subclass(Tensor), replace(target, layers=moved) if isinstance(target, ObjectLayers) else moved
 
 
 def training_batches(
@@ -133,13 +158,14 @@ def training_batches(
     stop_step: int,
     seed: int,
     workers: int,
+    copy_paste: float = 0.0,
     rank: int = 0,
     processes: int = 1,
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Iterator[tuple[Tensor, Targets]]:
     """The batches of steps first_step .. stop_step-1; with several processes, this one's share of each.
 
     Shapes (of one batch):
-        images: (B / processes, C, h, w) float32; targets: (B / processes, h, w) uint8
+        images: (B / processes, C, h, w) float32; targets: (B / processes, h, w) uint8, or one Truth an image
 
     Raises:
         InputError: the batch does not divide among the processes.
@@ -147,8 +173,9 @@ def training_batches(
     sampler = StepBatches(len(prepared), seed, range(first_step, stop_step), batch, rank, processes)
     return iter(
         DataLoader(
-            _Augmented(prepared, augment, seed),
+            _Augmented(prepared, augment, seed, copy_paste),
             batch_sampler=sampler,
+            collate_fn=_batch,
             num_workers=workers,
             prefetch_factor=4 if workers else None,
             worker_init_fn=_one_thread,
@@ -156,6 +183,12 @@ def training_batches(
             generator=torch.Generator(),
         )
     )
+
+
+def _batch(entries: list[tuple[Tensor, Tensor | Truth]]) -> tuple[Tensor, Targets]:
+    images, targets = zip(*entries, strict=True)
+    truths = [t for t in targets if isinstance(t, Truth)]
+    return torch.stack(images), truths or torch.stack(targets)
 
 
 def _one_thread(_: int) -> None:

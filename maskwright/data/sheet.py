@@ -21,6 +21,7 @@ from maskwright.errors import InputError
 from maskwright.io.masks import labels_of
 from maskwright.io.read import read_image
 from maskwright.ops.draw import contact_sheet, overlay, with_legend
+from maskwright.result import Segmentation
 
 SHOWN, WITH_FINDINGS, OF_A_KIND = 24, 20, 2
 COLUMNS = 6
@@ -70,6 +71,11 @@ def panels(dataset: Dataset, pair: Pair) -> tuple[NDArray[np.uint8], NDArray[np.
         returns: twice (h, w, 3) uint8, at most PANEL_PX by PANEL_PX
     """
     picture = labels = None
+    with suppress(InputError):
+        sample = dataset.read(pair) if pair.objects is not None else None
+        if sample is not None and sample.instances is not None:
+            drawn = Segmentation.of_instances(sample.instances, sample.image).overlay(legend=False)
+            return _small(sample.image.to_uint8()), _small(drawn)
     with suppress(InputError):
         picture = _small(read_image(pair.image).to_uint8())
     with suppress(InputError):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from maskwright.evaluation.objects import ObjectEvaluation, score_objects
 from maskwright.evaluation.result import COLUMNS, Evaluation
-from maskwright.evaluation.scoring import evaluate, score
+from maskwright.evaluation.scoring import AnyEvaluation, evaluate, score
 
-__all__ = ["COLUMNS", "Evaluation", "evaluate", "score"]
+__all__ = ["COLUMNS", "AnyEvaluation", "Evaluation", "ObjectEvaluation", "evaluate", "score", "score_objects"]

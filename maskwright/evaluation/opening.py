@@ -20,11 +20,12 @@ from maskwright.data.dataset import Dataset, Pair, open_dataset
 from maskwright.data.split import HELD_OUT, as_trained, hold_out
 from maskwright.errors import InputError
 from maskwright.inference.predictor import Predictor
+from maskwright.instances import Instances
 from maskwright.published import is_published
 
 Arrays = tuple[Sequence[Any], Sequence[Any]]
 Data = str | Path | Dataset | Arrays
-Given = str | Path | Predictor | Sequence[NDArray[Any]]
+Given = str | Path | Predictor | Sequence[NDArray[Any]] | Sequence[Instances]
 
 OPTIONS_FILE = Path("state") / "options.json"  # how train() opened its data
 
@@ -42,6 +43,7 @@ class Opening:
     group: str | None = None
     snap: bool = False
     holdout_groups: Sequence[str] = ()
+    objects: bool | None = None
 
 
 def predictor_of(given: Given, **settings: Any) -> Predictor | None:
@@ -59,7 +61,7 @@ def predictor_of(given: Given, **settings: Any) -> Predictor | None:
         return Predictor.load(path, **settings)
     if not path.exists():
         raise InputError(f"{path}: no such run folder, weights file or folder of masks.")
-    if path.is_dir() and not (path / WEIGHTS_FILE).is_file():
+    if path.suffix.lower() == ".json" or (path.is_dir() and not (path / WEIGHTS_FILE).is_file()):
         return None
     return Predictor.load(path, **settings)
 
@@ -71,7 +73,15 @@ def open_data(data: Data, how: Opening, given: Given, predictor: Predictor | Non
         InputError: see open_dataset; or the model's classes are not the data's.
     """
     if predictor is None:
-        dataset = open_dataset(data, classes=how.classes, images=how.images, masks=how.masks, group=how.group, snap=how.snap)
+        dataset = open_dataset(
+            data,
+            classes=how.classes,
+            images=how.images,
+            masks=how.masks,
+            group=how.group,
+            snap=how.snap,
+            objects=how.objects,
+        )
         said = (f"Classes: {dataset.classes_found}.",) if dataset.classes_found else ()
         return (hold_out(dataset, how.holdout_groups) if how.holdout_groups else dataset), said
     options = _run_options(given)
@@ -89,6 +99,7 @@ def open_data(data: Data, how: Opening, given: Given, predictor: Predictor | Non
             masks=how.masks or defaults.get("masks"),
             group=how.group or defaults.get("group"),
             snap=how.snap or bool(defaults.get("snap")),
+            objects=how.objects,
         )
 
     same = _same_path(data, options)
@@ -179,7 +190,7 @@ def _not_held_out(groups: Sequence[str], options: Mapping[str, Any]) -> tuple[st
 def _check_ignored(data: Data, how: Opening, model: ClassMap) -> None:
     """Refuse masks that store as a class what the model's class map would silently leave out of the score (255, often)."""
     try:
-        own = open_dataset(data, images=how.images, masks=how.masks, snap=how.snap).classes
+        own = open_dataset(data, images=how.images, masks=how.masks, snap=how.snap, objects=how.objects).classes
     except InputError:
         return  # what the masks hold makes no class map of its own; the model's is tried
     lost = [value for values in own.values for value in values if value in model.ignore_values]

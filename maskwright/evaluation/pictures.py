@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from maskwright.classes import ClassMap, Colour
+from maskwright.instances import Instances
 from maskwright.ops import draw
+from maskwright.result import Segmentation
 from maskwright.sample import Sample
 
 PANEL_PX = 480
@@ -51,6 +53,30 @@ def compare(sample: Sample, truth: NDArray[Any], found: NDArray[Any], title: str
     legends = np.concatenate([draw.legend(classes, there, width), _error_legend(np.unique(errors), width)])
     margin = [(0, 0), (0, sheet.shape[1] - width), (0, 0)]
     return np.concatenate([sheet, np.pad(legends, margin, constant_values=255)])
+
+
+def compare_objects(sample: Sample, found: Instances, title: str, panel_px: int = PANEL_PX) -> NDArray[np.uint8]:
+    """The picture of one image and its objects: image, truth, answer, and where the classes of pixels differ.
+
+    Each object has a colour of its own, in truth and answer for itself.
+    """
+    true = sample.instances if sample.instances is not None else found
+    image = draw.fit(sample.image.to_uint8(), panel_px)
+    errors = _nearest(error_kinds(true.to_labels(), found.to_labels(), sample.classes), image.shape[:2])
+    panels = [
+        ("image", image),
+        ("truth", draw.fit(_overlaid(sample, true), panel_px)),
+        ("answer", draw.fit(_overlaid(sample, found), panel_px)),
+        ("errors", _draw_errors(image, errors)),
+    ]
+    sheet = _arrange(panels, title)
+    width = min(sheet.shape[1], 2 * panel_px + 3 * GAP_PX)
+    legend = _error_legend(np.unique(errors), width)
+    return np.concatenate([sheet, np.pad(legend, [(0, 0), (0, sheet.shape[1] - width), (0, 0)], constant_values=255)])
+
+
+def _overlaid(sample: Sample, objects: Instances) -> NDArray[np.uint8]:
+    return Segmentation.of_instances(objects, sample.image).overlay(legend=False)
 
 
 def error_kinds(truth: NDArray[Any], found: NDArray[Any], classes: ClassMap) -> NDArray[np.uint8]:

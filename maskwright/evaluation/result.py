@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskwright.errors import InputError
-from maskwright.io.write import write_json, write_png
+from maskwright.evaluation.kept import Kept, interval_conventions, without_nan
 from maskwright.metrics import ImageScore, Interval, SemanticScores, boundary_conventions, image_conventions
-from maskwright.metrics.intervals import ONE_GROUP
 
-FILE = "evaluation.json"
 COLUMNS = ("score", "value", "95 % interval")
 TITLES = {
     "pixel_accuracy": "pixel accuracy",
@@ -34,7 +30,7 @@ TITLES = {
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
+class Evaluation(Kept):
     """How good predictions are on one split of a data set.
 
     Attributes:
@@ -68,22 +64,25 @@ class Evaluation:
         return self.intervals["worst_twentieth"].value
 
     @property
+    def selection(self) -> tuple[str, float]:
+        """What the best model is chosen by: mean Dice over the data set, without background where there are other classes."""
+        value = float(self.scores.mean_dice_no_background)
+        return "Dice", float(self.scores.mean_dice) if np.isnan(value) else value
+
+    def summary(self) -> dict[str, float]:
+        """The few numbers that a training's log keeps."""
+        return {
+            "mean_dice": self.selection[1],
+            "mean_iou": float(self.scores.mean_iou),
+            "mean_image_dice": self.mean_image_dice,
+        }
+
+    @property
     def conventions(self) -> tuple[str, ...]:
         """How the numbers were counted and what is particular about them, one sentence each, to be printed with them."""
         counted = (*self.scores.conventions, *image_conventions(self.per_image, self.scores.classes))
         outlines = boundary_conventions(self.per_image, self.scores.classes)
-        return (*self.notes, *counted, *outlines, *_interval_conventions(self.intervals["mean_iou"]))
-
-    def worst(self, count: int = 10) -> tuple[ImageScore, ...]:
-        """The images with the lowest mean Dice, worst first; images without a counted pixel are in neither list."""
-        return self._ranked()[:count]
-
-    def best(self, count: int = 10) -> tuple[ImageScore, ...]:
-        """The images with the highest mean Dice, best first."""
-        return self._ranked()[::-1][:count]
-
-    def _ranked(self) -> tuple[ImageScore, ...]:
-        return tuple(sorted((s for s in self.per_image if not np.isnan(s.mean_dice)), key=lambda s: (s.mean_dice, s.name)))
+        return (*self.notes, *counted, *outlines, *interval_conventions(self.intervals["mean_iou"]))
 
     def rows(self) -> list[tuple[str, str, str]]:
         """The table for people, see COLUMNS: data-set scores, per-image scores, then IoU and Dice of each class."""
@@ -110,7 +109,7 @@ class Evaluation:
                 classes.ids, classes.names, scores.accuracy, scores.iou, scores.dice, strict=True
             )
         ]
-        found: dict[str, Any] = _without_nan(
+        found: dict[str, Any] = without_nan(
             {
                 "dataset": self.dataset,
                 "split": self.split,
@@ -129,68 +128,3 @@ class Evaluation:
             }
         )
         return found
-
-    def save(self, path: str | Path, *, overwrite: bool = False) -> list[Path]:
-        """Write evaluation.json, or any .json file that is named; into a folder also the pictures that were kept, as
-        worst/01_<name>.png and best/01_<name>.png.
-
-        Returns:
-            the files written
-
-        Raises:
-            InputError: there is an evaluation already and overwrite is not set, or the disk refuses.
-        """
-        if not overwrite:
-            check_free(path)
-        file = file_at(path)
-        written = [] if file == Path(path) else self._save_pictures(Path(path))
-        # Last: where evaluation.json is, the pictures beside it are whole and its own.
-        write_json(file, self.to_json())
-        return [file, *written]
-
-    def _save_pictures(self, folder: Path) -> list[Path]:
-        written = []
-        for title, ranked in (("worst", self.worst(self.kept)), ("best", self.best(self.kept))):
-            for stale in (folder / title).glob("[0-9][0-9]_*.png"):
-                stale.unlink()
-            for rank, score in enumerate(ranked, start=1):
-                written.append(folder / title / f"{rank:02d}_{score.name.replace('/', '_')}.png")
-                write_png(written[-1], self.pictures[score.name])
-        return written
-
-
-def file_at(path: str | Path) -> Path:
-    """The path itself if it names a .json file, else evaluation.json in that folder."""
-    return Path(path) if Path(path).suffix == ".json" else Path(path) / FILE
-
-
-def check_free(path: str | Path) -> None:
-    """Refuse a place that holds an evaluation; asked before the work, not after it.
-
-    Raises:
-        InputError: the file is there.
-    """
-    if file_at(path).exists():
-        raise InputError(f"{file_at(path)}: is already there; give --overwrite to replace it, or choose another place.")
-
-
-def _interval_conventions(interval: Interval) -> Iterator[str]:
-    if not interval.resamples:
-        yield f"Intervals: {interval.note}."
-        return
-    units = f"{interval.units} {interval.unit}s"
-    rough = f"; {interval.note}" if interval.note else ""
-    yield f"Intervals: {interval.level:.0%}, percentile bootstrap over {units}, {interval.resamples} resamples{rough}."
-    if interval.unit == "image" and ONE_GROUP not in interval.note:
-        yield "Images were drawn singly: where several show one patient or scene, name the groups (--group) for honest intervals."
-
-
-def _without_nan(given: Any) -> Any:
-    """The same with None for NaN, which JSON cannot hold."""
-    if isinstance(given, dict):
-        return {key: _without_nan(value) for key, value in given.items()}
-    if isinstance(given, list):
-        return [_without_nan(value) for value in given]
-    if isinstance(given, (float, np.floating)):
-        return None if np.isnan(given) else float(given)
-    return given

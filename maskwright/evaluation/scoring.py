@@ -7,20 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from maskwright.annotations.coco_results import read_results
+from maskwright.annotations.imagesize import image_hw
 from maskwright.classes import ClassMap
 from maskwright.data.dataset import Dataset, Pair
 from maskwright.errors import InputError
+from maskwright.evaluation.kept import Extremes, check_free
+from maskwright.evaluation.objects import Find, ObjectEvaluation, score_objects
 from maskwright.evaluation.opening import Data, Given, Opening, choose_split, described, open_data, predictor_of
 from maskwright.evaluation.pictures import compare
 from maskwright.evaluation.predictions import PredictionFolder, some
-from maskwright.evaluation.result import Evaluation, check_free
+from maskwright.evaluation.result import Evaluation
 from maskwright.inference.predictor import Predictor
+from maskwright.instances import Instances
 from maskwright.metrics import (
     ImageScore,
     SemanticScores,
@@ -37,6 +43,7 @@ from maskwright.sample import Sample, size
 
 Predict = Callable[[Sample], Segmentation | NDArray[Any]]
 Progress = Callable[[int, int], None]
+AnyEvaluation = Evaluation | ObjectEvaluation
 
 
 def evaluate(
@@ -61,12 +68,14 @@ def evaluate(
     resamples: int = RESAMPLES,
     seed: int = 0,
     progress: Progress | None = None,
-) -> Evaluation:
+) -> AnyEvaluation:
     """Score a run or anybody's predictions, with intervals and with every convention said.
+
+    A model that finds objects is scored by its objects, and so are lists of Instances; all else by the class of each pixel.
 
     Args:
         predictions: a run folder, a .safetensors file or a Predictor; a folder of mask files, paired with the images by
-            name; or arrays of class ids (H, W), one an image, in the order of the data
+            name; a .json file of COCO results; or arrays of class ids (H, W) or Instances, one an image, in the order of the data
         data: a folder, a Dataset, or (images, masks) as two lists
         split: default: held-out if groups were held out, test if the data has one, else val, else everything
         classes, images, masks, group, snap: how the data is opened, see open_dataset
@@ -81,26 +90,37 @@ def evaluate(
         InputError, FormatError: data or predictions cannot be used; the message names the file.
         CheckpointError: the run cannot be loaded.
     """
+    given = predictions
     predictor = predictor_of(predictions, device=device, exact=exact, tile=tile, flips=flips)
-    dataset, seen = open_data(data, Opening(classes, images, masks, group, snap, holdout_groups), predictions, predictor)
+    results = Path(predictions) if isinstance(predictions, (str, Path)) and _is_results(Path(predictions)) else None
+    objects = predictor.finds_objects if predictor else results is not None or _are_objects(predictions)
+    how = Opening(classes, images, masks, group, snap, holdout_groups, objects or None)
+    dataset, seen = open_data(data, how, predictions, predictor)
     pairs, chosen, notes = choose_split(dataset, split, ((predictor.manifest.scores or {}).get("split") if predictor else None))
     if out is not None and not overwrite:
         check_free(out)
     folder = None
-    if isinstance(predictions, (str, Path)) and predictor is None:
+    if results is not None and dataset.annotations is not None:
+        sizes = {p.name: image_hw(p.image) for p in pairs if isinstance(p.image, Path)}
+        by_name = read_results(results, dataset.annotations, sizes)
+        predictions = [by_name[p.name] for p in pairs]
+        notes = (*notes, f"{sum(not len(found) for found in predictions)} of the images have no result: nothing was found there.")
+    elif isinstance(predictions, (str, Path)) and predictor is None:
         folder = PredictionFolder.open(Path(predictions), dataset, pairs, missing_as_wrong=missing_as_wrong)
-    predict = folder or (_of_model(predictor) if predictor else _of_arrays(predictions, pairs))
-    evaluation = score(
-        predict,
-        dataset,
-        pairs,
+    settings = _Settings(
         split=chosen,
-        predictions=described(predictions, predictor),
+        predictions=described(given, predictor),
         resamples=resamples,
         seed=seed,
         keep=keep if out is not None and Path(out).suffix != ".json" else 0,
         progress=progress,
     )
+    evaluation: AnyEvaluation
+    if objects:
+        evaluation = score_objects(_finding(predictor, predictions, pairs), dataset, pairs, **settings)
+    else:
+        predict = folder or (_of_model(predictor) if predictor else _of_arrays(predictions, pairs))
+        evaluation = score(predict, dataset, pairs, **settings)
     evaluation = replace(evaluation, notes=(*notes, *seen, *(folder.notes if folder else ())))
     if out is not None:
         evaluation.save(out, overwrite=overwrite)
@@ -111,15 +131,44 @@ def _of_model(predictor: Predictor) -> Predict:
     return lambda sample: predictor(sample.image)
 
 
+class _Settings(TypedDict):
+    split: str
+    predictions: str
+    resamples: int
+    seed: int
+    keep: int
+    progress: Progress | None
+
+
+def _is_results(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() == ".json"
+
+
+def _are_objects(given: Any) -> bool:
+    return isinstance(given, Sequence) and bool(given) and isinstance(given[0], Instances)
+
+
+def _finding(predictor: Predictor | None, given: Any, pairs: Sequence[Pair]) -> Find:
+    """Objects of an image: a model's, all of them, since scores rank what is unlikely too; or the list's."""
+    if predictor is not None:
+        return lambda sample: predictor.all_objects(sample.image)
+    number = {pair.name: k for k, pair in enumerate(_counted(given, pairs))}
+    return lambda sample: given[number[sample.name]]
+
+
 def _of_arrays(given: Any, pairs: Sequence[Pair]) -> Predict:
     if not isinstance(given, Sequence) and not isinstance(given, np.ndarray):
         raise InputError(
             f"predictions were given as {type(given).__name__}; expected a run, a folder of masks, or a list of arrays (H, W)."
         )
+    number = {pair.name: k for k, pair in enumerate(_counted(given, pairs))}
+    return lambda sample: np.asarray(given[number[sample.name]])
+
+
+def _counted(given: Any, pairs: Sequence[Pair]) -> Sequence[Pair]:
     if len(given) != len(pairs):
         raise InputError(f"{len(given)} predictions for {len(pairs)} images; give one an image, in the order of the data.")
-    number = {pair.name: k for k, pair in enumerate(pairs)}
-    return lambda sample: np.asarray(given[number[sample.name]])
+    return pairs
 
 
 def score(
@@ -148,7 +197,7 @@ def score(
         InputError: no pairs, a pair without a mask, a prediction of another size or for other classes, or a file that
             cannot be read.
     """
-    unlabelled = [p.name for p in pairs if p.mask is None]
+    unlabelled = [p.name for p in pairs if not p.labelled]
     if unlabelled or not pairs:
         what = f"{len(unlabelled)} images have no mask ({some(unlabelled)})" if unlabelled else "no images"
         raise InputError(
@@ -158,7 +207,7 @@ def score(
     ignored_px = 0
     scores: list[ImageScore] = []
     edges: list[NDArray[np.float64]] = []
-    pictures = _Extremes(keep)
+    pictures = Extremes(keep)
     for done, pair in enumerate(pairs, start=1):
         sample = dataset.read(pair)
         truth, found = _checked(sample, predict(sample))
@@ -168,7 +217,9 @@ def score(
         outlines = boundary_f1(outline_tally(truth, found, dataset.classes))
         scores.append(ImageScore.of(pair.name, pair.group, tally_of(matrix), dataset.classes, outlines))
         edges.append(outlines)
-        pictures.offer(scores[-1], sample, truth, found)
+        one = scores[-1]
+        title = f"{one.name}: {one.said}"
+        pictures.offer(one, partial(compare, sample, truth, found, title))
         if progress:
             progress(done, len(pairs))
     return Evaluation(
@@ -204,31 +255,6 @@ def _checked(sample: Sample, answer: Segmentation | NDArray[Any]) -> tuple[NDArr
             f"scores are taken at the truth's size. Give predictions of that size."
         )
     return sample.labels, found
-
-
-class _Extremes:
-    """Pictures of the `count` worst and best images so far, drawn as they pass: small, however large the images are."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self.worst: dict[tuple[float, str], NDArray[np.uint8]] = {}
-        self.best: dict[tuple[float, str], NDArray[np.uint8]] = {}
-
-    def offer(self, score: ImageScore, sample: Sample, truth: NDArray[Any], found: NDArray[Any]) -> None:
-        if not self.count or np.isnan(score.mean_dice):
-            return
-        key, picture = (score.mean_dice, score.name), None
-        for kept, furthest in ((self.worst, max), (self.best, min)):
-            if len(kept) == self.count and furthest([*kept, key]) == key:
-                continue
-            if picture is None:
-                picture = compare(sample, truth, found, f"{score.name}: Dice {score.mean_dice:.4f}, IoU {score.mean_iou:.4f}")
-            kept[key] = picture
-            if len(kept) > self.count:
-                del kept[furthest(kept)]
-
-    def kept(self) -> dict[str, NDArray[np.uint8]]:
-        return {name: picture for (_, name), picture in {**self.worst, **self.best}.items()}
 
 
 def _split_of(pairs: Sequence[Pair]) -> str:

@@ -1,4 +1,4 @@
-"""Where and in which number type a model runs, and whether the quick type agrees with fp32.
+"""Where and in which number type a model runs.
 
 "exact" is the reference: eager fp32 in the layout the model was written in, no TF32, deterministic kernels. Everything
 else may differ from it in the last bits of a logit. bf16 is taken without being asked for only where the manifest says
@@ -8,29 +8,18 @@ same run on the same machine always answers the same.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from statistics import median
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from maskwright.classes import ClassMap
 from maskwright.errors import InputError
-from maskwright.inference.decode import decode
-from maskwright.inference.tiled import Forward, in_pieces
-from maskwright.metrics.confusion import Confusion
-from maskwright.transforms import Frame
+from maskwright.inference.tiled import Forward
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-# What bf16 must reach against fp32 on the validation images: of all pixels, and as the IoU of each class that is there.
-LEAST_AGREEMENT = 0.999
-LEAST_CLASS_IOU = 0.99
 
 
 def choose_device(wished: str | torch.device = "auto") -> torch.device:
@@ -95,78 +84,17 @@ def forward_on(model: nn.Module, device: torch.device, precision: str, *, exact:
 
     def forward(image: Tensor) -> Tensor:
         with ExitStack() as settings:
-            settings.enter_context(torch.inference_mode())
-            if exact and device.type == "cuda":
-                settings.enter_context(torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False))
-            if precision != "fp32":
-                settings.enter_context(torch.autocast(device.type, _DTYPES[precision]))
+            computing(settings, device, precision, exact)
             logits: Tensor = model(image.to(device).contiguous(memory_format=layout))
             return logits.float()
 
     return forward
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """How bf16 did against fp32; to_dict() is what the manifest keeps.
-
-    Attributes:
-        precision: "bf16" if it was quicker and agreed, else "fp32"
-        reason: why, in one sentence
-        pixels: share of pixels that got the same class
-        classes: IoU of the two answers per class name; nan for a class in neither
-        images: how many images were compared
-        fp32_s, bf16_s: seconds an image, median
-    """
-
-    precision: Literal["fp32", "bf16"]
-    reason: str
-    pixels: float
-    classes: dict[str, float]
-    images: int
-    fp32_s: float
-    bf16_s: float
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-def compare_bf16(model: nn.Module, images: Iterable[Tensor], classes: ClassMap, device: torch.device) -> Agreement | None:
-    """Run preprocessed images in fp32 and bf16 and say which the model should be used in; None where bf16 is no option.
-
-    Shapes:
-        images: (1, C, h, w) float32 each
-    """
-    if not computes_bf16(device):
-        return None
-    forwards = [forward_on(model, device, precision) for precision in ("fp32", "bf16")]
-    confusion, fp32_s, bf16_s = Confusion(classes), [], []  # type: tuple[Confusion, list[float], list[float]]
-    for image in images:
-        hw = image.shape[2], image.shape[3]
-        labels = []
-        for forward, spent in zip(forwards, (fp32_s, bf16_s), strict=True):
-            if len(spent) == 0:
-                forward(image)  # the first run prepares the kernels
-            start = time.perf_counter()
-            labels.append(decode(in_pieces(forward, image), Frame(hw, hw), classes).labels)
-            spent.append(time.perf_counter() - start)
-        confusion.update(*labels)
-    return judge(confusion, median(fp32_s), median(bf16_s), len(fp32_s)) if fp32_s else None
-
-
-def judge(confusion: Confusion, fp32_s: float, bf16_s: float, images: int) -> Agreement:
-    """The verdict on bf16 from how its classes (columns) meet those of fp32 (rows), and the seconds that each took."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    scores = confusion.compute()
-    ious = {name: float(v) for name, v in zip(scores.classes.names, scores.iou, strict=True)}
-    low = [f"{name} {v:.4f}" for name, v in ious.items() if v < LEAST_CLASS_IOU]
-    speed = f"{fp32_s * 1000:.0f} ms an image in fp32, {bf16_s * 1000:.0f} ms in bf16"
-    if bf16_s >= fp32_s:
-        reason = f"bf16 is not quicker ({speed})"
-    elif scores.pixel_accuracy < LEAST_AGREEMENT:
-        reason = f"bf16 agrees on {scores.pixel_accuracy:.4%} of the pixels, {LEAST_AGREEMENT:.1%} are needed"
-    elif low:
-        reason = f"bf16 and fp32 differ in single classes (IoU {', '.join(low)}; {LEAST_CLASS_IOU} is needed)"
-    else:
-        precision, reason = "bf16", f"{speed}, and they agree on {scores.pixel_accuracy:.4%} of the pixels"
-    return Agreement(precision, reason, scores.pixel_accuracy, ious, images, fp32_s, bf16_s)
+def computing(settings: ExitStack, device: torch.device, precision: str, exact: bool) -> None:
+    """Enter what a forward pass runs under: no gradients, the number type, and with exact the same bits every time."""
+    settings.enter_context(torch.inference_mode())
+    if exact and device.type == "cuda":
+        settings.enter_context(torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False))
+    if precision != "fp32":
+        settings.enter_context(torch.autocast(device.type, _DTYPES[precision]))

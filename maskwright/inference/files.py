@@ -5,7 +5,9 @@ Reading, the net and writing run at the same time: the net in the calling thread
 
 from __future__ import annotations
 
+import csv
 import errno
+import io
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -18,21 +20,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskwright.annotations.saving import ENDINGS, checked
 from maskwright.errors import InputError
 from maskwright.inference.predictor import Failure, Predictor
 from maskwright.io.read import IMAGE_SUFFIXES
-from maskwright.result import SUFFIXES, Segmentation
+from maskwright.io.write import write_png, write_text
+from maskwright.ops.rle import Rle
+from maskwright.result import LABELS, SUFFIXES, Segmentation
 
+COUNTS_FILE = "counts.csv"
 # A disk in this state refuses every later file as well.
 _DISK_ENDS_IT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @dataclass(frozen=True)
 class PredictReport:
-    """What predict_files did: the masks written, and the inputs that have none with the reason."""
+    """What predict_files did: the first file written for each input, the inputs that have none with the reason, and of models
+    that find objects how many of each class every input holds."""
 
     done: tuple[Path, ...]
     failed: tuple[Failure, ...]
+    counts: tuple[tuple[str, dict[str, int]], ...] = ()
+
+    def total(self) -> dict[str, int]:
+        """Objects of each class over all images."""
+        summed: Counter[str] = Counter()
+        for _, counted in self.counts:
+            summed.update(counted)
+        return dict(summed)
 
     @property
     def ok(self) -> bool:
@@ -40,7 +55,8 @@ class PredictReport:
 
     def to_dict(self) -> dict[str, Any]:
         failed = [{"source": f.source, "reason": f.reason} for f in self.failed]
-        return {"done": [str(p) for p in self.done], "failed": failed}
+        counts = {"counts": dict(self.counts)} if self.counts else {}
+        return {"done": [str(p) for p in self.done], "failed": failed, **counts}
 
 
 @dataclass(frozen=True)
@@ -61,6 +77,8 @@ def predict_files(
     probabilities: bool = False,
     overwrite: bool = False,
     stored_orientation: bool = False,
+    formats: Sequence[str] = (),
+    blur_background_px: float | None = None,
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
 ) -> PredictReport:
@@ -73,6 +91,9 @@ def predict_files(
         overlay, probabilities: write <name>_overlay.png, <name>_probs.npy as well
         overwrite: replace answers that are already there; without it they are an error before any work
         stored_orientation: write masks as the file stores its pixels, not as it is displayed (EXIF)
+        formats: what is written, see Segmentation.save; default: labels, and of objects their ids as well. Models that find
+            objects also give counts.csv, a line an image
+        blur_background_px: write <name>_blurred.png as well, see Segmentation.blur_background
         workers: threads that read, and threads that write
         progress: called with (finished, all) after each input
 
@@ -81,13 +102,34 @@ def predict_files(
             full. An input that cannot be read or answered is no error: it is in the report's `failed`.
     """
     jobs = plan([sources] if isinstance(sources, (str, Path)) else list(sources), Path(out))
-    more = {"_overlay.png": overlay, "_uncertainty.png": predictor.passes > 0, "_probs.npy": probabilities}
-    _check_free(jobs, [ending for ending, wanted in more.items() if wanted], overwrite=overwrite)
+    more = {
+        "_overlay.png": overlay,
+        "_uncertainty.png": predictor.passes > 0,
+        "_probs.npy": probabilities,
+        "_blurred.png": blur_background_px is not None,
+    }
+    formats = list(formats) or ([LABELS, "ids"] if predictor.finds_objects else [LABELS])
+    of_objects = checked(name for name in formats if name != LABELS)
+    if of_objects and not predictor.finds_objects:
+        raise InputError(f"--format {','.join(of_objects)} holds objects, this model finds classes only; leave it out.")
+    _check_free(jobs, [*(ENDINGS[f] for f in of_objects), *(e for e, wanted in more.items() if wanted)], overwrite=overwrite)
+    counts_file = Path(out) / COUNTS_FILE
+    if predictor.finds_objects and not overwrite and counts_file.exists():
+        raise InputError(f"{counts_file}: is already there. Give --overwrite to replace it, or another folder with --out.")
     done, failed = [], []  # type: tuple[list[Path], list[Failure]]
+    counts: dict[str, dict[str, int]] = {}
 
     def write(job: Job, found: Segmentation) -> Path:
         found = replace(as_stored(found) if stored_orientation else found, name=job.name)
-        return found.save(job.folder, overlay=overlay, probabilities=probabilities)[0]
+        if found.instances is not None:
+            names = Counter(found.instances.names)
+            classes = [n for i, n in zip(found.classes.ids, found.classes.names, strict=True) if i != found.classes.background]
+            counts[str(job.source)] = {name: names[name] for name in classes}
+        written = found.save(job.folder, overlay=overlay, probabilities=probabilities, formats=formats)
+        if blur_background_px is not None:
+            written.append(job.folder / f"{job.name}_blurred.png")
+            write_png(written[-1], found.blur_background(blur_background_px))
+        return written[0] if written else job.folder
 
     answers = predictor.many((j.source for j in jobs), on_error="yield", probabilities=probabilities, readers=workers)
     # Closed at once when interrupted, so that no thread is left reading or writing.
@@ -99,7 +141,19 @@ def predict_files(
                 done.append(outcome)
             if progress:
                 progress(finished, len(jobs))
-    return PredictReport(tuple(done), tuple(failed))
+    ordered = tuple((str(job.source), counts[str(job.source)]) for job in jobs if str(job.source) in counts)
+    if ordered:
+        _write_counts(counts_file, ordered)
+    return PredictReport(tuple(done), tuple(failed), ordered)
+
+
+def _write_counts(path: Path, counts: Sequence[tuple[str, dict[str, int]]]) -> None:
+    """A table with a line an image and a column a class."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["image", *counts[0][1]])
+    table.writerows([source, *counted.values()] for source, counted in counts)
+    write_text(path, text.getvalue())
 
 
 def plan(sources: Sequence[str | Path], out: Path) -> tuple[Job, ...]:
@@ -133,6 +187,11 @@ def as_stored(found: Segmentation) -> Segmentation:
         return found
     back = _BACK[found.image.orientation]
     image = replace(found.image, pixels=back(found.image.pixels), orientation=1)
+    if found.instances is not None:
+        masks = tuple(Rle.from_mask(back(mask.to_mask())) for mask in found.instances.masks)
+        hw = found.instances.hw if found.image.orientation < 5 else found.instances.hw[::-1]
+        turned = replace(found.instances, hw=hw, masks=masks, boxes_xyxy=None, rings=())
+        return replace(found, instances=turned, labels=back(found.labels), image=image)
     probs = None if found.probs is None else np.stack([back(p) for p in found.probs])
     confidence = None if found.confidence is None else back(found.confidence)
     return replace(found, labels=back(found.labels), image=image, confidence=confidence, probs=probs)

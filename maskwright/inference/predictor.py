@@ -27,9 +27,11 @@ from maskwright.checkpoint import Manifest
 from maskwright.errors import InputError
 from maskwright.inference.backends import Precision, choose_device, choose_precision, forward_on
 from maskwright.inference.decode import decode
+from maskwright.inference.objects import MIN_SCORE, decode_objects, detect_on
 from maskwright.inference.tiled import in_pieces, tiles_for
 from maskwright.inference.tta import flipped
 from maskwright.inference.uncertainty import check_samples, monte_carlo
+from maskwright.instances import Instances
 from maskwright.io.image import Image
 from maskwright.io.read import read_image
 from maskwright.published import load_model
@@ -64,6 +66,7 @@ class Predictor:
         tile: side in px of overlapping tiles, a multiple of 32; None cuts only images that are too large for one pass (tiled.py)
         flips: average over the image and its left-right mirror image; twice the time
         passes: 0 for one answer; 2 or more average so many passes with the model's dropout on, and answers carry `uncertainty`
+        min_score: objects below it are left out, of models that find objects; MIN_SCORE where none is given
 
     Attributes:
         classes: what the ids in the answers mean
@@ -71,7 +74,7 @@ class Predictor:
         runtime: what the model runs on, for people: "cpu bf16"
 
     Raises:
-        InputError: the device, precision, tile or passes cannot be had.
+        InputError: the device, precision, tile, flips or passes cannot be had.
     """
 
     def __init__(
@@ -85,14 +88,21 @@ class Predictor:
         tile: int | None = None,
         flips: bool = False,
         passes: int = 0,
+        min_score: float | None = None,
     ) -> None:
         tiles_for((1, 1), tile)  # a wish that cannot be had is refused now, not at the first large image
+        self.finds_objects = manifest.task == "instance"
+        _check_wishes(manifest, {"tile": tile is not None, "flips": flips, "passes": passes > 0}, min_score)
         self.device = choose_device(device)
         chosen = choose_precision(precision, manifest.precision, self.device, exact=exact)
         self.manifest, self.classes, self.preprocess = manifest, manifest.class_map(), manifest.preprocessing()
         self.runtime = f"{self.device.type} {chosen}" + (", exact" if exact else "") + (", flips" if flips else "")
-        forward = forward_on(model, self.device, chosen, exact=exact)
-        self._forward, self._tile = flipped(forward) if flips else forward, tile
+        self.min_score = MIN_SCORE if min_score is None else min_score
+        if self.finds_objects:
+            self._detect = detect_on(model, self.device, chosen, exact=exact)
+        else:
+            forward = forward_on(model, self.device, chosen, exact=exact)
+            self._forward, self._tile = flipped(forward) if flips else forward, tile
         self._model, self.passes, self._sampling = model, passes, Lock()
         if passes:
             check_samples(model, passes)
@@ -107,6 +117,7 @@ class Predictor:
         tile: int | None = None,
         flips: bool = False,
         passes: int = 0,
+        min_score: float | None = None,
     ) -> Predictor:
         """From a run folder, a .safetensors file that maskwright wrote, or the name of a published model (see published.py);
         the other arguments are those of Predictor.
@@ -115,7 +126,8 @@ class Predictor:
             CheckpointError, InputError: there is no usable checkpoint; see load_model.
         """
         model, manifest = load_model(path)
-        return cls(model, manifest, device=device, precision=precision, exact=exact, tile=tile, flips=flips, passes=passes)
+        wishes = {"device": device, "precision": precision, "exact": exact, "tile": tile, "flips": flips, "passes": passes}
+        return cls(model, manifest, min_score=min_score, **wishes)  # type: ignore[arg-type]  # each as it is declared
 
     @overload
     def __call__(self, source: Source, *, confidence: bool = ..., probabilities: bool = ...) -> Segmentation: ...
@@ -184,6 +196,8 @@ class Predictor:
 
     def _answer(self, prepared: Prepared, confidence: bool, probabilities: bool) -> Segmentation:
         image, x, frame = prepared
+        if self.finds_objects:
+            return self._objects(image, x, frame, confidence or probabilities)
         try:
             raw, variance = self._sampled(x) if self.passes else (in_pieces(self._forward, x, self._tile), None)
             found = decode(raw, frame, self.classes, confidence=confidence, probs=probabilities)
@@ -191,6 +205,27 @@ class Predictor:
             raise InputError(f"{image.path or image.name}: {error}") from error
         uncertainty = None if variance is None else frame.restore(variance[None])[0, 0].cpu().numpy()
         return Segmentation(found.labels, self.classes, image, found.confidence, found.probs, uncertainty=uncertainty)
+
+    def all_objects(self, source: Source) -> Instances:
+        """The objects of an image with whatever score, best first: what AP is taken over.
+
+        Raises:
+            InputError, FormatError: the image cannot be used, or the model does not find objects.
+        """
+        if not self.finds_objects:
+            raise InputError(f"{self.manifest.model} gives each pixel a class and finds no objects.")
+        return self._found(*self._prepare(source), min_score=0.0)
+
+    def _objects(self, image: Image, x: Tensor, frame: Frame, per_pixel: bool) -> Segmentation:
+        if per_pixel:
+            raise InputError(f"{self.manifest.model} scores objects, not pixels; ask for no confidence or probabilities.")
+        return Segmentation.of_instances(self._found(image, x, frame, min_score=self.min_score), image)
+
+    def _found(self, image: Image, x: Tensor, frame: Frame, *, min_score: float) -> Instances:
+        try:
+            return decode_objects(self._detect(x), frame, self.classes, min_score=min_score, name=image.name)
+        except InputError as error:
+            raise InputError(f"{image.path or image.name}: {error}") from error
 
     def _sampled(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
         """Log-probabilities, whose softmax is the mean over the passes, in one band; and the uncertainty (1, h, w)."""
@@ -204,6 +239,19 @@ class Predictor:
 
 
 load = Predictor.load  # maskwright.load(run)(image)
+
+
+def _check_wishes(manifest: Manifest, wishes: dict[str, bool], min_score: float | None) -> None:
+    """Refuse what a model of this task cannot do."""
+    asked = [name for name, wanted in wishes.items() if wanted]
+    if manifest.task == "instance" and asked:
+        raise InputError(
+            f"{manifest.model} finds objects in whole images; {', '.join(asked)} cannot be had with it, leave it out."
+        )
+    if manifest.task != "instance" and min_score is not None:
+        raise InputError(f"{manifest.model} gives each pixel a class and scores no objects; leave min_score out.")
+    if min_score is not None and not 0 <= min_score <= 1:
+        raise InputError(f"min_score={min_score}: expected a number from 0 to 1.")
 
 
 def _ahead(

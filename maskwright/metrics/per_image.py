@@ -54,6 +54,16 @@ class ImageScore:
         means = float(scores["mean_dice"]), float(scores["mean_iou"])
         return cls(name, group, tally, scores["dice"], scores["iou"], *means, boundary)
 
+    @property
+    def order(self) -> float:
+        """What images are ranked by."""
+        return self.mean_dice
+
+    @property
+    def said(self) -> str:
+        """What stands beside a picture of the image."""
+        return f"Dice {self.mean_dice:.4f}, IoU {self.mean_iou:.4f}"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers; the pixel counts are what a later comparison with another model needs."""
         hit, truth, found = self.tally.tolist()

@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from maskwright.models.registry import MODELS, build
+from maskwright.models.mask_rcnn import MaskRCNN
+from maskwright.models.registry import build, entry_of
+from maskwright.models.sizes import resized
 from maskwright.models.weight_sources import licence_of
 
 HW = (360, 480)  # CamVid's frames at half their size
@@ -57,11 +59,11 @@ def describe(name: str, model_args: Mapping[str, Any] | None = None) -> Descript
         InputError: see registry.build.
     """
     given = dict(channels=CHANNELS, classes=CLASSES, **(model_args or {}))
+    entry = entry_of(name)
     with torch.device("meta"):
         outline = build(name, **given).eval()
     with torch.random.fork_rng(devices=[]):
-        field = receptive_field(build(name, **given).eval(), CHANNELS)
-    entry = MODELS[name]
+        field = receptive_field(fixed_part(build(name, **given).eval(), entry.task), CHANNELS)
     return Description(
         name=name,
         task=entry.task,
@@ -69,10 +71,30 @@ def describe(name: str, model_args: Mapping[str, Any] | None = None) -> Descript
         summary=entry.summary,
         arguments=entry.arguments,
         parameters=sum(p.numel() for p in outline.parameters()),
-        multiply_adds=multiply_adds(outline, CHANNELS),
+        multiply_adds=multiply_adds(fixed_part(outline, entry.task), CHANNELS),
         receptive_field=field,
         weights=tuple((form, licence_of(form)) for form in entry.weights),
     )
+
+
+def fixed_part(model: nn.Module, task: str) -> nn.Module:
+    """What of a model is the same for every image: all of it; of a network of objects its graphs, run as often as they may be."""
+    return AllObjects(model) if task == "instance" and isinstance(model, MaskRCNN) else model
+
+
+class AllObjects(nn.Module):
+    """A network of objects with every box that it may look at; gives its finest maps at the image's size."""
+
+    def __init__(self, net: MaskRCNN) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: Tensor) -> Tensor:
+        maps = self.net.features(image)
+        self.net.rpn(maps)
+        for head, count, px in ((self.net.box_head, self.net.proposals, 7), (self.net.mask_head, self.net.detections, 14)):
+            head(maps[0].new_zeros(count, maps[0].shape[1], px, px))
+        return resized(maps[0], (image.shape[-2], image.shape[-1]))
 
 
 @torch.no_grad()

@@ -23,6 +23,8 @@ from maskwright.models.deeplab import DeepLabV3
 from maskwright.models.encoders import FromTimm
 from maskwright.models.fcn import FCN, fcn_weights
 from maskwright.models.fcn_resnet import FCNResNet, from_torchvision
+from maskwright.models.mask_rcnn import MaskRCNN
+from maskwright.models.mask_rcnn import from_torchvision as detector_from_torchvision
 from maskwright.models.weight_files import in_timms_names, read_weights, spelling
 from maskwright.models.weight_sources import find_weights
 
@@ -48,6 +50,7 @@ class Translation(NamedTuple):
 TRANSLATIONS = (
     Translation(DeepLabV3, "backbone.", from_torchvision),
     Translation(FCNResNet, "backbone.", from_torchvision),
+    Translation(MaskRCNN, "backbone.body.", detector_from_torchvision),
     Translation(FCN, "classifier.0.", fcn_weights),  # VGG-16's fully connected layers become fc6 and fc7
 )
 
@@ -172,9 +175,13 @@ def _is_first_layer(found: Tensor, own: Tensor) -> bool:
 
 
 def _is_class_layer(found: Tensor, own: Tensor, classes: int | None) -> bool:
-    """Whether the two differ in nothing but the number of classes, or that number and one: queries may also show nothing."""
+    """Whether the two differ in nothing but the number of classes, or that number and one, since queries may also show nothing,
+    or four times that number: the sides of a box of each class."""
     differing = {(a, b) for a, b in zip(found.shape, own.shape, strict=False) if a != b}
-    return found.ndim == own.ndim and len(differing) == 1 and classes is not None and differing.pop()[1] - classes in (0, 1)
+    if found.ndim != own.ndim or len(differing) != 1 or classes is None:
+        return False
+    theirs, ours = differing.pop()
+    return ours - classes in (0, 1) or (ours == 4 * classes and theirs % 4 == 0)
 
 
 def _missing(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:

@@ -61,4 +61,45 @@ class Queries(NamedTuple):
         return torch.as_tensor(summed).clamp(min=1e-6).log()
 
 
-Output = Tensor | WithAuxiliary | Queries
+class Detections(NamedTuple):
+    """The objects that a network finds in one image, best first.
+
+    Attributes:
+        boxes: (N, 4) xyxy in pixels, half open
+        scores: (N,) in [0, 1]
+        classes: (N,) int64, channel numbers from 1 on
+        masks: (N, 1, m, m) probabilities of the pixels of each box, which m x m cells divide
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    classes: Tensor
+    masks: Tensor
+
+    def scaled(self, from_hw: tuple[int, int], to_hw: tuple[int, int]) -> Detections:
+        """The same objects in an image of another size: where it was resized to from_hw, in pixels of the original, to_hw."""
+        old, new = (torch.tensor([hw[1], hw[0]] * 2, dtype=self.boxes.dtype, device=self.boxes.device) for hw in (from_hw, to_hw))
+        return self._replace(boxes=self.boxes * (new / old))
+
+
+class InstanceLosses(NamedTuple):
+    """The five losses of Mask R-CNN, scalars; `_asdict()` names them, `total` is what is minimised.
+
+    Attributes:
+        objectness, proposal_boxes: of the proposals (torchvision: loss_objectness, loss_rpn_box_reg)
+        classes, boxes: of the box head (loss_classifier, loss_box_reg)
+        masks: of the mask head (loss_mask)
+    """
+
+    objectness: Tensor
+    proposal_boxes: Tensor
+    classes: Tensor
+    boxes: Tensor
+    masks: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        return torch.stack(list(self)).sum()
+
+
+Output = Tensor | WithAuxiliary | Queries | InstanceLosses

@@ -18,6 +18,7 @@ from maskwright.models.eomt import EoMT
 from maskwright.models.fcn import FCN, FCNGoogLeNet
 from maskwright.models.fcn_resnet import FCNResNet
 from maskwright.models.fpn import FPN, UPerNet
+from maskwright.models.mask_rcnn import MaskRCNN
 from maskwright.models.segnet import SegNet, SegNetBasic
 from maskwright.models.unet import UNet
 from maskwright.models.unetpp import UNetPlusPlus
@@ -29,7 +30,7 @@ class Entry:
 
     Attributes:
         build: takes channels, classes and the model's own arguments by keyword
-        task: "semantic": (B, C, H, W) to logits (B, K, H, W)
+        task: "semantic": (B, C, H, W) to logits (B, K, H, W); "instance": to Detections, and with truths to InstanceLosses
         paper: arXiv number
         summary: one line for `maskwright models`
         weights: what `--weights` takes for it, as it is written there; NAME stands for any, as in "timm:NAME"
@@ -137,6 +138,13 @@ MODELS: dict[str, Entry] = {
         summary="EoMT: a plain ViT with queries, no decoder",
         weights=("timm:NAME",),
     ),
+    "mask_rcnn": Entry(
+        MaskRCNN,
+        task="instance",
+        paper="1703.06870",
+        summary="Mask R-CNN: class, box and mask of every object",
+        weights=("torchvision:maskrcnn_resnet50_fpn", *ON_TIMM),
+    ),
 }
 
 
@@ -167,13 +175,14 @@ def entry_of(name: str) -> Entry:
 def class_axes(name: str, *, channels: int, classes: int, **model_args: object) -> dict[str, dict[int, int]]:
     """Which weights hold a slice a class: name -> {axis: slices behind those of the classes}, found by one class more.
 
-    Edge cases: an axis of as many entries as there are classes, but for another reason, is not taken for one of classes.
+    Edge cases: an axis of as many entries as there are classes, but for another reason, is not taken for one of classes; nor is
+    one with several slices a class, as the sides of boxes, which starts anew where the classes change.
     """
     with torch.device("meta"):
         one, more = (build(name, channels=channels, classes=k, **model_args).state_dict() for k in (classes, classes + 1))
     found = {}
     for key, weight in one.items():
-        axes = {a: n - classes for a, (n, m) in enumerate(zip(weight.shape, more[key].shape, strict=True)) if n != m}
+        axes = {a: n - classes for a, (n, m) in enumerate(zip(weight.shape, more[key].shape, strict=True)) if m == n + 1}
         if axes:
             found[key] = axes
     return found

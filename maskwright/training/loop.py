@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
+from maskwright.data.loader import Targets
+from maskwright.data.truths import moved
 from maskwright.errors import InputError
 from maskwright.recipe import Recipe
 from maskwright.training.ema import Ema
@@ -21,7 +23,7 @@ def fit(
     loss: nn.Module,
     optimizer: torch.optim.Optimizer,
     average: Ema,
-    batches: Iterator[tuple[Tensor, Tensor]],
+    batches: Iterator[tuple[Tensor, Targets]],
     recipe: Recipe,
     progress: Progress,
     after_step: Callable[[float], bool],
@@ -29,7 +31,7 @@ def fit(
     """Train until the batches end or after_step (called with the step's loss) gives False.
 
     Shapes (of one batch):
-        images: (B, C, h, w) float32; targets: (B, h, w) uint8 channel indices, 255 ignored
+        images: (B, C, h, w) float32; targets: (B, h, w) uint8 channel indices, 255 ignored, or the objects
 
     Raises:
         InputError: the loss is not finite; nothing of that step is kept.
@@ -42,9 +44,11 @@ def fit(
         if anneal is not None:
             anneal(progress.step / recipe.steps)
         images = images.to(device, non_blocking=True, memory_format=memory_format(recipe))
+        truth = moved(targets, device)
         with autocast(recipe, device):
-            output = net(images)  # logits (B, K, h, w), or what models.outputs lists
-        value = loss(output, targets.to(device, non_blocking=True).long())
+            # Logits (B, K, h, w), or what models.outputs lists; networks of objects choose by the truth what they look at.
+            output = net(images, truths=truth) if isinstance(truth, list) else net(images)
+        value = loss(output, truth)
         if not math.isfinite(shown := value.item()):
             raise InputError(not_finite(shown, progress.step, rate, recipe))
         optimizer.zero_grad()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from maskwright.data.loader import Targets
 from maskwright.recipe import Recipe
 from maskwright.training.ema import Ema
 from maskwright.training.loop import fit
@@ -32,10 +33,10 @@ class Learner:
 
 
 Make = Callable[[Recipe], Learner]
-Batches = Iterator[tuple[Tensor, Tensor]]
+Batches = Iterator[tuple[Tensor, Targets]]
 
 
-def choose_computation(recipe: Recipe, make: Make, batch: tuple[Tensor, Tensor], device: torch.device) -> Recipe:
+def choose_computation(recipe: Recipe, make: Make, batch: tuple[Tensor, Targets], device: torch.device) -> Recipe:
     """The recipe with precision and channels_last set to what is quickest on this device and keeps the loss.
 
     Each open option takes four steps on one real batch from the same weights, of which the quickest counts: what slows one

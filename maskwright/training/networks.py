@@ -20,6 +20,8 @@ class Planned:
         learning_rate: of AdamW from random weights
         why, why_losses: the reasons that recipe.yaml gives
         losses: terms and factors; the paper's own where it trains the network in its own way
+        with_encoder: arguments that stay where another encoder is asked for
+        batch: images of a step; None for the planner's usual number
     """
 
     processor: Mapping[str, Any] = field(default_factory=dict)
@@ -28,6 +30,8 @@ class Planned:
     why: str = "AdamW with warm-up and cosine"
     losses: Mapping[str, float] = field(default_factory=lambda: {"cross_entropy": 1.0, "dice": 1.0})
     why_losses: str = "cross entropy for calm gradients, Dice for small classes"
+    with_encoder: tuple[str, ...] = ()
+    batch: int | None = None
 
 
 def encoder_of(weights: str) -> str | None:
@@ -69,5 +73,15 @@ PLANNED: dict[str, Planned] = {
         "AdamW with warm-up and cosine; low, as transformers want it",
         {"mask_classification": 1.0},
         "the paper's own: queries are matched with the classes of each image",
+    ),
+    "mask_rcnn": Planned(
+        {"encoder": "resnet18", "width": 96, "norm": "batch", "box_width": 256, "mask_width": 96},
+        {"encoder": "resnet50", "norm": "batch", "proposal_convs": 2, "box_convs": True},
+        1e-3,
+        "AdamW with warm-up and cosine",
+        dict.fromkeys(("objectness", "proposal_boxes", "classes", "boxes", "masks"), 1.0),
+        "the paper's five, each once",
+        with_encoder=("width", "norm", "box_width", "mask_width", "proposal_convs", "box_convs"),
+        batch=4,
     ),
 }

@@ -34,6 +34,7 @@ class Options:
     fit: tuple[str, ...] = ()
     seed: int = 0
     weight_licence: str | None = None
+    task: str | None = None  # "semantic" or "instance"; None until model or data have said
 
 
 def check_free(out: str | Path | None) -> None:
@@ -93,6 +94,7 @@ def open_data(data: Any, options: Options, classes: Any, *, checked: bool, show:
         masks=options.masks,
         group=options.group,
         snap=options.snap,
+        objects=True if options.task == "instance" else None,
     )
     if show and dataset.classes_found:
         say(f"{dataset.name}: {dataset.classes_found}")

@@ -15,12 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from maskwright import models
 from maskwright.classes import IGNORE_ID
 from maskwright.data.dataset import Dataset, Pair
 from maskwright.errors import InputError
 from maskwright.io.image import Image
 from maskwright.recipe import Recipe
 from maskwright.training.networks import PLANNED, WITH_ENCODER, Planned, encoder_of
+from maskwright.training.objects import ObjectSizes, network_of, object_sizes, window_of
 from maskwright.transforms import Preprocess, resize_target
 
 # Settings that no data set has changed so far.
@@ -78,6 +80,7 @@ class Fingerprint:
         oriented: 1 minus the overlap (Dice) of the mean label map with its own mirror image upside down, in [0, 1]:
             near 0 where up and down do not matter (cells, aerial images), larger where gravity or anatomy does
         survival: working size in px -> mean Dice of the labels brought to that size and back
+        objects: sizes of the objects, where the truth tells them apart
     """
 
     images: int
@@ -92,6 +95,7 @@ class Fingerprint:
     class_share: tuple[float, ...]
     oriented: float
     survival: dict[int, float]
+    objects: ObjectSizes | None = None
 
 
 def fingerprint(dataset: Dataset, pairs: Sequence[Pair], channels: int | None = None) -> Fingerprint:
@@ -126,6 +130,7 @@ def fingerprint(dataset: Dataset, pairs: Sequence[Pair], channels: int | None = 
         class_share=tuple(float(v) for v in share / max(1, share.sum())),
         oriented=_orientation(targets, len(dataset.classes)),
         survival={px: _survival(targets[:16], px) for px in WORKING_SIZES_PX if px < longest},
+        objects=object_sizes(samples),
     )
 
 
@@ -153,11 +158,15 @@ def plan(
 
     gpu = machine.device.type == "cuda"
     name = model or "unet"
-    max_side_px, patch_hw = _sizes(data, gpu, reasons)
+    sizes = data.objects if models.entry_of(name).task == "instance" else None
+    max_side_px, patch_hw = _sizes(data, gpu, reasons) if sizes is None else _windows(data, sizes, gpu, reasons)
     args, planned = _network(name, encoder, weights, patch_hw, gpu, reasons)
+    if sizes is not None:
+        fitted, why = network_of(sizes, max_side_px / data.longest_px if max_side_px else 1.0, gpu)
+        args, reasons["model_args"] = {**args, **fitted}, f"{reasons['model_args']}; {why}"
     args = args if model_args is None else dict(model_args)
     # An encoder halves the size at once; in nets without one the first width stands at full size.
-    batch = _batch(patch_hw, 32 if "encoder" in args else args.get("width", 64), machine, reasons)
+    batch = _batch(patch_hw, 32 if "encoder" in args else args.get("width", 64), machine, reasons, wanted=planned.batch)
     steps = int(np.clip(100 * data.images / batch, 500, 20000))
     recipe = Recipe(
         model=choose("model", name, "asked for" if model else "the strongest all-round choice for few labelled images"),
@@ -229,16 +238,23 @@ def _sizes(data: Fingerprint, gpu: bool, reasons: dict[str, str]) -> tuple[int |
     return max_side, patch_hw
 
 
+def _windows(data: Fingerprint, sizes: ObjectSizes, gpu: bool, reasons: dict[str, str]) -> tuple[int | None, tuple[int, int]]:
+    max_side, hw, reasons["max_side_px"] = window_of(data.longest_px, data.hw, sizes, gpu)
+    reasons["patch_hw"] = "what is seen at once, rounded up to multiples of 32"
+    return max_side, (-(-hw[0] // 32) * 32, -(-hw[1] // 32) * 32)
+
+
 def _network(
     name: str, encoder: str | None, weights: str | None, patch_hw: tuple[int, int], gpu: bool, reasons: dict[str, str]
 ) -> tuple[dict[str, Any], Planned]:
     planned = PLANNED.get(name, Planned())
+    rest = {key: value for key, value in (planned.gpu if gpu else planned.processor).items() if key in planned.with_encoder}
     if encoder is not None:
         reasons["model_args"] = "asked for"
-        return {"encoder": encoder}, planned
+        return {**rest, "encoder": encoder}, planned
     if weights is not None and (of_weights := encoder_of(weights)):
         reasons["model_args"] = "the encoder that the weights are for"
-        return {"encoder": of_weights}, planned
+        return {**rest, "encoder": of_weights}, planned
     if weights is not None and weights.startswith("torchvision:"):
         reasons["model_args"] = "the size that the weights are for"
         return dict(planned.gpu), planned
@@ -254,11 +270,11 @@ def _network(
     return {"width": width, "depth": depth, "max_width": 512}, planned
 
 
-def _batch(patch_hw: tuple[int, int], width: int, machine: Machine, reasons: dict[str, str]) -> int:
+def _batch(patch_hw: tuple[int, int], width: int, machine: Machine, reasons: dict[str, str], wanted: int | None = None) -> int:
     # A U-Net keeps about 40 maps of its first width at full resolution (all levels together), forward and backward, 4 bytes.
     per_image = patch_hw[0] * patch_hw[1] * width * 40 * 4
     fits = int(machine.memory_bytes * 0.5 // per_image)
-    wanted = 16 if machine.device.type == "cuda" else 8
+    wanted = wanted or (16 if machine.device.type == "cuda" else 8)
     batch = max(1, min(wanted, fits))
     reasons["batch"] = (
         f"{wanted} steady the gradient"

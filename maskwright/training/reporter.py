@@ -55,7 +55,7 @@ class Reporter:
             left = (now - self.start) / max(1, done - self.first) * (self.total - done)
             say(f"step {done}/{self.total}  loss {loss:.4f}  {duration(left)} left")
 
-    def validated(self, done: int, score: float, best: bool) -> None:
+    def validated(self, done: int, name: str, score: float, best: bool) -> None:
         self.bar.update(self.task, score=f"{score:.4f}")
         if self.lines:
-            say(f"step {done}/{self.total}  validation Dice {score:.4f}{'  (best)' if best else ''}")
+            say(f"step {done}/{self.total}  validation {name} {score:.4f}{'  (best)' if best else ''}")

@@ -24,7 +24,7 @@ from maskwright import losses, models
 from maskwright.checkpoint import Manifest, load_checkpoint, save_checkpoint
 from maskwright.classes import ClassMap
 from maskwright.data.dataset import Dataset, Pair
-from maskwright.data.loader import PreparedPairs, training_batches
+from maskwright.data.loader import PreparedPairs, Targets, training_batches
 from maskwright.errors import InputError, Interrupted
 from maskwright.inference.backends import choose_device
 from maskwright.io.write import write_json, write_text
@@ -52,7 +52,8 @@ class Run:
 
     Attributes:
         folder: the run folder; maskwright.load(folder) is the model
-        score: validation Dice of the saved weights (mean over classes without background), in [0, 1]
+        score: of the saved weights on the validation images, in [0, 1]; score_name says which: "Dice" (mean over classes
+            without background), or "mask AP" where objects are found
         steps: optimizer steps done; planned: steps that the recipe names (more, where it stopped early)
         minutes: time spent in all sittings
         split: the images it was validated on: "val", or "inner" with a holdout
@@ -64,6 +65,7 @@ class Run:
     planned: int
     minutes: float
     split: str
+    score_name: str = "Dice"
 
 
 def train(
@@ -147,11 +149,13 @@ def train(
                 sitting = _Sitting(folder, dataset, split, target, world, options, workers, None, show)
                 return sitting.go(Recipe.load(folder / "recipe.yaml"), start, resume=True, track=track)
             check_free(out)
-            if model is not None:
-                models.entry_of(model)
-            dataset, split = open_data(data, options, classes, checked=checked, show=show)
             parent = Parent.load(from_run) if from_run is not None else None
             overlay = {**_overlay(recipe), **({"weights": weights} if weights else {}), **(settings or {})}
+            options = replace(options, task=_task(overlay, model, parent))
+            dataset, split = open_data(data, options, classes, checked=checked, show=show)
+            if options.task is None and dataset.annotations is not None:
+                model = "mask_rcnn"  # the truth tells objects apart: that is what is learned unless a model says otherwise
+            options = replace(options, task=options.task or ("semantic" if dataset.annotations is None else "instance"))
             chosen = _planned(dataset, target, model, encoder, seed, parent, overlay)
             check_buildable(chosen, len(dataset.classes))
             if parent is not None:
@@ -213,7 +217,14 @@ class _Sitting:
         data_hash = self.dataset.fingerprint()
         with progress("preparing", show=self.show) as step:
             memory_bytes = Machine.here(torch.device("cpu")).memory_bytes // 4
-            prepared = PreparedPairs(self.dataset, train_pairs, _preprocess(recipe), memory_bytes=memory_bytes, progress=step)
+            prepared = PreparedPairs(
+                self.dataset,
+                train_pairs,
+                _preprocess(recipe),
+                memory_bytes=memory_bytes,
+                objects=self.options.task == "instance",
+                progress=step,
+            )
         if not resume:
             if self.world.first:
                 if self.show:
@@ -282,6 +293,7 @@ class _Sitting:
                 stop_step=recipe.steps,
                 seed=recipe.seed,
                 workers=self.workers,
+                copy_paste=recipe.augmentation().copy_paste,
                 rank=self.world.rank,
                 processes=self.world.count,
             )
@@ -311,10 +323,17 @@ class _Sitting:
         def make(tried: Recipe) -> Learner:
             return make_learner(tried, self.dataset.classes, self.device, parent=self.parent)
 
-        def batches(stop: int, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
+        def batches(stop: int, workers: int) -> Iterator[tuple[Tensor, Targets]]:
             augment = augmenter(recipe.patch_hw, recipe.augmentation())
             return training_batches(
-                prepared, augment, batch=recipe.batch, first_step=0, stop_step=stop, seed=recipe.seed, workers=workers
+                prepared,
+                augment,
+                batch=recipe.batch,
+                first_step=0,
+                stop_step=stop,
+                seed=recipe.seed,
+                workers=workers,
+                copy_paste=recipe.augmentation().copy_paste,
             )
 
         recipe = choose_computation(recipe, make, next(batches(1, 0)), self.device)
@@ -339,6 +358,7 @@ class _Sitting:
 
     def _manifest(self, recipe: Recipe, data_hash: str) -> Manifest:
         return Manifest(
+            task="instance" if self.options.task == "instance" else "semantic",
             model=recipe.model,
             model_args=recipe.model_args,
             classes=self.dataset.classes.to_dict(),
@@ -364,13 +384,20 @@ class _Sitting:
             best, saved = load_checkpoint(self.folder)
             final = with_agreement(best, saved, self.dataset, val_pairs, self.device)
             save_checkpoint(self.folder, best, final)
-        return Run(self.folder, at.best_score, at.step, recipe.steps, at.seconds / 60, self.split)
+        name = "mask AP" if self.options.task == "instance" else "Dice"
+        return Run(self.folder, at.best_score, at.step, recipe.steps, at.seconds / 60, self.split, name)
 
 
 def _overlay(recipe: str | Path | Recipe | None) -> dict[str, Any]:
     if recipe is None:
         return {}
     return recipe.model_dump(mode="json") if isinstance(recipe, Recipe) else read_settings(recipe)
+
+
+def _task(overlay: Mapping[str, Any], model: str | None, parent: Parent | None) -> str | None:
+    """What is to be learned, where a model says it; a misspelt one is refused before anything is read."""
+    name = model or overlay.get("model") or (parent.manifest.model if parent is not None else None)
+    return models.entry_of(name).task if name is not None else None
 
 
 def _planned(

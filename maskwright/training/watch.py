@@ -22,7 +22,7 @@ from maskwright.training.measure import Learner
 from maskwright.training.processes import Processes
 from maskwright.training.reporter import Reporter
 from maskwright.training.state import Progress, save_state
-from maskwright.training.validate import selection_score, validate
+from maskwright.training.validate import validate
 
 STATE_EVERY_S = 60.0
 LOG_ROWS = 200  # of a whole run, besides those of validations and saves
@@ -87,16 +87,16 @@ class Watch:
         p = self.progress
         if self.world.first:
             found = validate(self.learner.average.net, self.manifest, self.dataset, self.val_pairs, self.device)
-            value = selection_score(found)
+            name, value = found.selection
             better = value > p.best_score
             if better:
                 p.best_score, p.best_step, p.since_best = value, p.step, 0
-                scores = {"split": self.split, "step": p.step, "mean_dice": value, "mean_iou": found.scores.mean_iou}
+                scores = {"split": self.split, "step": p.step, **found.summary()}
                 save_checkpoint(self.folder, self.learner.average.net, self.manifest.model_copy(update={"scores": scores}))
             else:
                 p.since_best += 1
-            self.reporter.validated(p.step, value, better)
-            self._write_row({"mean_dice": value, "mean_iou": found.scores.mean_iou, "mean_image_dice": found.mean_image_dice})
+            self.reporter.validated(p.step, name, value, better)
+            self._write_row(found.summary())
         p.best_score, p.best_step, p.since_best = json.loads(
             self.world.share_text(json.dumps([p.best_score, p.best_step, p.since_best]))
         )

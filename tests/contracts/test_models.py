@@ -105,7 +105,9 @@ def in_the_places_of_the_first_pass():
 
 
 def test_every_model_has_a_small_form():
-    assert set(SMALL) == set(models.MODELS) == set(models.semantic_models())
+    assert set(SMALL) == set(models.semantic_models())
+    # Networks of objects give no logits; what they must do is tested in tests/models/mask_rcnn.
+    assert set(models.MODELS) - set(SMALL) == {"mask_rcnn"}
 
 
 @over_forms

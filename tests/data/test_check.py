@@ -446,7 +446,8 @@ def test_real_clean_sets_have_no_findings(shared_data: Callable[[str], Path], na
     assert [f.code for f in check(shared_data(name)).findings] == ["classes-found"]
 
 
-def test_real_instance_folders_are_no_known_layout(shared_data: Callable[[str], Path]) -> None:
-    (found,) = check(shared_data("nuclei-dsb2018")).findings
-    assert found.code == "no-pairs"
-    assert "not a layout I know: each image has a folder of several masks" in found.message
+def test_real_folders_of_several_masks_tell_objects_apart(shared_data: Callable[[str], Path]) -> None:
+    report = check(shared_data("nuclei-dsb2018"))
+    assert report.ok
+    assert report.images == 150
+    assert sum(report.class_objects.values()) > 5000

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from maskwright.classes import ClassMap
 from maskwright.errors import InputError
-from maskwright.inference import backends
-from maskwright.inference.backends import choose_device, choose_precision, compare_bf16, forward_on, judge
+from maskwright.inference import agreement, backends
+from maskwright.inference.agreement import compare_bf16, judge
+from maskwright.inference.backends import choose_device, choose_precision, forward_on
 from maskwright.metrics.confusion import Confusion
 
 CPU = torch.device("cpu")
@@ -135,7 +136,7 @@ def test_a_class_that_is_nowhere_does_not_decide():
 
 
 def test_both_types_are_run_on_all_images(monkeypatch):
-    monkeypatch.setattr(backends, "computes_bf16", lambda _: True)
+    monkeypatch.setattr(agreement, "computes_bf16", lambda _: True)
     model = Seen()
     found = compare_bf16(model, [torch.randn(1, 2, 12, 10) for _ in range(3)], CLASSES, CPU)
     # The first run of each prepares the kernels.
@@ -146,7 +147,7 @@ def test_both_types_are_run_on_all_images(monkeypatch):
 
 
 def test_nothing_is_said_without_images_or_hardware(monkeypatch):
-    monkeypatch.setattr(backends, "computes_bf16", lambda _: True)
+    monkeypatch.setattr(agreement, "computes_bf16", lambda _: True)
     assert compare_bf16(Seen(), [], CLASSES, CPU) is None
-    monkeypatch.setattr(backends, "computes_bf16", lambda _: False)
+    monkeypatch.setattr(agreement, "computes_bf16", lambda _: False)
     assert compare_bf16(Seen(), [torch.randn(1, 2, 4, 4)], CLASSES, CPU) is None

@@ -189,6 +189,7 @@ def published(form: str, default_encoder: str) -> dict[str, Tensor]:
     with torch.device("meta"):
         if kind == "torchvision":
             options = {"weights_backbone": None, "aux_loss": True} if "_resnet" in name else {}
+            options = {"weights_backbone": None} if name.startswith("maskrcnn") else options
             options = {"init_weights": False} if name == "googlenet" else options
             return torchvision.models.get_model(name, weights=None, **options).state_dict()
         return timm.create_model(default_encoder, pretrained=False).state_dict()

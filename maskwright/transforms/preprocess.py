@@ -1,0 +1,166 @@
+"""From a stored image to what the network sees, and exactly back again.
+
+Preprocess is shared by training and prediction and stands in every checkpoint: that is how the two cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from maskwright.errors import InputError
+from maskwright.io.image import Image
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where a preprocessed image came from: enough to bring an answer back to the original pixels.
+
+    Attributes:
+        hw: height and width of the original image
+        work_hw: height and width of what the network sees
+    """
+
+    hw: tuple[int, int]
+    work_hw: tuple[int, int]
+
+    def restore(self, logits: Tensor) -> Tensor:
+        """Logits at the original size; unchanged to the bit where the sizes are equal.
+
+        Shapes:
+            logits: (B, K, h, w) at work_hw
+            returns: (B, K, H, W) float32 at hw, bilinear
+        """
+        if self.hw == self.work_hw:
+            return logits.float()
+        return F.interpolate(logits.float(), size=self.hw, mode="bilinear", align_corners=False)
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Channels, size and value scale of what the network sees.
+
+    Attributes:
+        channels: channels of the network; 3 -> 1 takes the luma, 1 -> 3 repeats, anything else must match
+        max_side_px: images are scaled so that their longer side has this length; None keeps their own size
+        min_side_px: the same of their shorter side; with both the shorter side has min_side_px, unless the longer one would
+            surpass max_side_px, which it then has
+        scaling: "range" by the type's value range to [0, 1]; "percentile" by each image's 0.5 and 99.5 percentile to
+            [0, 1]; "zscore" by each image's mean and standard deviation
+        mean, std: one a channel, applied after the scaling
+        smooth: a smaller image is the mean of what each pixel covers; False takes points, as some published weights were trained
+    """
+
+    channels: int
+    max_side_px: int | None = None
+    scaling: Literal["range", "percentile", "zscore"] = "range"
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    min_side_px: int | None = None
+    smooth: bool = True
+
+    def __post_init__(self) -> None:
+        for name, fill in (("mean", 0.0), ("std", 1.0)):
+            given = tuple(float(v) for v in getattr(self, name)) or (fill,) * self.channels
+            if len(given) != self.channels:
+                raise InputError(f"preprocess: {len(given)} values of {name} for {self.channels} channels; give one a channel.")
+            object.__setattr__(self, name, given)
+        if self.scaling not in ("range", "percentile", "zscore"):
+            raise InputError(f"preprocess: scaling {self.scaling!r} is unknown; known: range, percentile, zscore.")
+        for name in ("max_side_px", "min_side_px"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise InputError(f"preprocess: {name}={getattr(self, name)} must be 1 or more, or None for the images' own size.")
+        if min(self.std) <= 0:
+            raise InputError(f"preprocess: std {self.std} must be greater than zero.")
+
+    def __call__(self, image: Image) -> tuple[Tensor, Frame]:
+        """The network's input and the way back.
+
+        Shapes:
+            returns: (1, C, h, w) float32, and the Frame
+
+        Raises:
+            InputError: the image's channels cannot be turned into the network's.
+        """
+        work_hw = self.work_hw(image.hw)
+        x = torch.from_numpy(np.ascontiguousarray(self._scaled(image).transpose(2, 0, 1)))[None]  # (1, C', H, W)
+        if work_hw != image.hw:
+            x = F.interpolate(x, size=work_hw, mode="bilinear", align_corners=False, antialias=self.smooth)
+        x = self._to_channels(x, image)  # (1, C, h, w)
+        mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (self.mean, self.std))
+        return (x - mean) / std, Frame(image.hw, work_hw)
+
+    def work_hw(self, hw: tuple[int, int]) -> tuple[int, int]:
+        """Size the network sees for an image of size hw, see max_side_px and min_side_px; no side under 1."""
+        wished = [px / side for px, side in ((self.max_side_px, max(hw)), (self.min_side_px, min(hw))) if px is not None]
+        if not wished:
+            return hw
+        scale = min(wished)
+        return max(1, round(hw[0] * scale)), max(1, round(hw[1] * scale))
+
+    def _scaled(self, image: Image) -> NDArray[np.float32]:
+        pixels = image.pixels
+        if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+            raise InputError(
+                f"{image.path or image.name}: {np.count_nonzero(~np.isfinite(pixels))} values are not finite (nan or infinite); "
+                'replace them by a number, such as the value that means "no data".'
+            )
+        if self.scaling == "range":
+            low, high = image.value_range
+        elif self.scaling == "percentile":
+            # Every 4th pixel gives the same percentiles on a large image at a fraction of the time.
+            step = 4 if pixels.shape[0] * pixels.shape[1] > 1 << 18 else 1
+            low, high = np.percentile(pixels[::step, ::step].astype(np.float32), (0.5, 99.5))
+        else:
+            mean, spread = float(pixels.mean(dtype=np.float64)), float(pixels.std(dtype=np.float64))
+            low, high = mean, mean + spread
+        scaled = (pixels.astype(np.float32) - np.float32(low)) / np.float32(max(high - low, 1e-6))
+        return np.clip(scaled, 0, 1) if self.scaling == "percentile" else scaled
+
+    def _to_channels(self, x: Tensor, image: Image) -> Tensor:
+        have = x.shape[1]
+        if have == self.channels:
+            return x
+        if self.channels == 1 and have == 3:
+            return (x * x.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+        if self.channels == 3 and have == 1:
+            return x.expand(-1, 3, -1, -1)
+        raise InputError(
+            f"{image.path or image.name}: the image has {have} channels, the model was trained on {self.channels}. "
+            f"Give an image with {self.channels} channels, or train a model on images like this one."
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> Preprocess:
+        unknown = sorted(set(given) - {f.name for f in fields(cls)})
+        if unknown:
+            raise InputError(f"preprocess: unknown keys {unknown}; known: {[f.name for f in fields(cls)]}.")
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+        return cls(**plain)
+
+
+def resize_target(target: NDArray[np.uint8], hw: tuple[int, int]) -> NDArray[np.uint8]:
+    """Channel-index target at another size: each new pixel takes the class that covers most of it.
+
+    Shapes:
+        target: (H, W) uint8, channel indices or 255 (ignored; it competes for the majority like a class)
+        returns: (h, w) uint8
+    """
+    if target.shape == hw:
+        return target
+    values = np.flatnonzero(np.bincount(target.ravel(), minlength=256))
+    onehot = torch.from_numpy((target[None] == values[:, None, None]).astype(np.float32))[None]  # (1, V, H, W)
+    shares = F.interpolate(onehot, size=hw, mode="bilinear", align_corners=False, antialias=True)[0]
+    return np.asarray(values[shares.argmax(0).numpy()], np.uint8)

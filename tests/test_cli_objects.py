@@ -1,0 +1,99 @@
+"""The commands on data whose truth tells objects apart: check, convert, train, evaluate, predict."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from maskwright.cli import app
+from maskwright.models.mask_rcnn import TINY
+
+
+@pytest.fixture
+def run(capsys, tmp_path, monkeypatch):
+    """Run a command in this process, in an empty folder: (exit code, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*words: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            app([str(word) for word in words], prog_name="maskwright")
+        out, err = capsys.readouterr()
+        code = ended.value.code
+        return (code if isinstance(code, int) else 0), out, err
+
+    return command
+
+
+@pytest.fixture(scope="module")
+def trained(objects_folder, tmp_path_factory):
+    from maskwright.training import train
+
+    settings = {"model_args": {**TINY, "least_score": 0.0}, "batch": 2, "steps": 2, "precision": "fp32", "channels_last": False}
+    out = tmp_path_factory.mktemp("run") / "run"
+    return train(objects_folder, out=out, settings=settings, workers=0, show_progress=False, checked=True).folder
+
+
+def test_check_counts_the_objects(run, objects_folder, tmp_path):
+    code, said, _ = run("check", objects_folder, "--out", tmp_path / "check")
+    assert code == 0
+    assert "objects, in" in said
+    assert json.loads((tmp_path / "check" / "check.json").read_text())["class_objects"]["box"] > 0
+    assert (tmp_path / "check" / "contact_sheet.png").is_file()
+
+
+def test_convert_says_what_was_read_and_written(run, objects_folder, tmp_path):
+    code, said, _ = run("convert", objects_folder, tmp_path / "yolo", "--to", "yolo")
+    assert code == 0
+    assert "14 images" in said
+    assert "coco to yolo" in said
+    assert (tmp_path / "yolo" / "data.yaml").is_file()
+
+
+def test_convert_as_json_counts_what_is_lost(run, objects_folder, tmp_path):
+    code, said, _ = run("convert", objects_folder, tmp_path / "voc", "--to", "voc", "--json")
+    assert code == 0
+    assert json.loads(said)["failures"] == []
+
+
+def test_convert_to_a_format_that_does_not_exist(run, objects_folder, tmp_path):
+    code, _, err = run("convert", objects_folder, tmp_path / "out", "--to", "cocoo")
+    assert code == 2
+    assert "did you mean coco" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_evaluate_prints_scores_of_objects_and_writes_a_report(run, objects_folder, trained, tmp_path):
+    code, said, _ = run("evaluate", trained, objects_folder, "--split", "val", "--out", tmp_path / "e")
+    assert code == 0
+    assert "mask AP50" in said
+    assert "COCO's AP of masks" in said
+    assert "Mask AP" in (tmp_path / "e" / "report.html").read_text()
+
+
+def test_predict_writes_objects_and_their_counts(run, objects_folder, trained, tmp_path):
+    code, said, _ = run(
+        "predict", trained, objects_folder / "val", "--out", tmp_path / "p", "--format", "labels,coco", "--min-score", "0",
+        "--blur-background", "5",
+    )  # fmt: skip
+    assert code == 0, said
+    names = {p.name for p in (tmp_path / "p").iterdir()}
+    assert {"10.png", "10_coco.json", "10_blurred.png", "counts.csv"} <= names
+
+
+def test_objects_of_a_network_of_classes_cannot_be_written(run, objects_folder, tmp_path):
+    from maskwright.training import train
+
+    settings = {"model_args": {"width": 4, "depth": 2}, "steps": 1, "batch": 2, "precision": "fp32", "channels_last": False}
+    made = train(
+        objects_folder, model="unet", out=tmp_path / "run", settings=settings, workers=0, show_progress=False, checked=True
+    )
+    code, _, err = run("predict", made.folder, objects_folder / "val", "--out", tmp_path / "p", "--format", "coco")
+    assert code == 2
+    assert "this model finds classes only" in err
+
+
+def test_compare_refuses_a_network_of_objects(run, objects_folder, trained):
+    code, _, err = run("compare", objects_folder, "--runs", trained)
+    assert code == 2
+    assert "finds objects; compare takes models that give each pixel a class" in err
