@@ -12,6 +12,7 @@ import pytest
 from maskwright.annotations import coco_write
 from maskwright.annotations.drawn import AnnotatedImage
 from maskwright.classes import ClassMap
+from maskwright.cli import app
 from maskwright.instances import Instances
 from maskwright.io.write import write_png
 from maskwright.ops.rle import Rle
@@ -71,3 +72,20 @@ def objects_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     coco_write.write(root, images(), copy_images=False)
     return root
+
+
+@pytest.fixture
+def run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str, str]]:
+    """Run a command in this process, in an empty folder: (exit code, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*words: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            app([str(word) for word in words], prog_name="maskwright")
+        out, err = capsys.readouterr()
+        code = ended.value.code
+        return (code if isinstance(code, int) else 0), out, err
+
+    return command

@@ -24,21 +24,6 @@ from maskwright.training.run import train
 TINY = ("--set", "batch=2", "--set", "model_args={width: 4, depth: 2}")
 
 
-@pytest.fixture
-def run(capsys, tmp_path, monkeypatch):
-    """Run a command in this process, in an empty folder: (exit code, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
-
-    def command(*words: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            app([str(word) for word in words], prog_name="maskwright")
-        out, err = capsys.readouterr()
-        code = ended.value.code
-        return (code if isinstance(code, int) else 0), out, err
-
-    return command
-
-
 def draw(folder, count, seed=0):
     """images/0.png .. and masks/0.png .. of 24 x 32 px with a square that moves; another seed, other pictures."""
     rng = np.random.default_rng(seed)

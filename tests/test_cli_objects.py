@@ -6,23 +6,7 @@ import json
 
 import pytest
 
-from maskwright.cli import app
 from maskwright.models.mask_rcnn import TINY
-
-
-@pytest.fixture
-def run(capsys, tmp_path, monkeypatch):
-    """Run a command in this process, in an empty folder: (exit code, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
-
-    def command(*words: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            app([str(word) for word in words], prog_name="maskwright")
-        out, err = capsys.readouterr()
-        code = ended.value.code
-        return (code if isinstance(code, int) else 0), out, err
-
-    return command
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +75,22 @@ def test_objects_of_a_network_of_classes_cannot_be_written(run, objects_folder, 
     code, _, err = run("predict", made.folder, objects_folder / "val", "--out", tmp_path / "p", "--format", "coco")
     assert code == 2
     assert "this model finds classes only" in err
+
+
+def test_probabilities_of_objects_are_refused_before_any_work(run, objects_folder, trained, tmp_path):
+    code, _, err = run("predict", trained, objects_folder / "val", "--out", tmp_path / "p", "--probabilities")
+    assert code == 2
+    assert "this model scores objects" in err
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_damaged_annotation_file_is_unreadable_not_without_classes(run, tmp_path):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "instances_train.json").write_text('{"images": [{"id": 1, "file_name": "a.png"')
+    code, said, _ = run("check", tmp_path / "d", "--out", tmp_path / "c")
+    assert code == 1
+    assert "error unreadable" in said
+    assert "cut short" in said
 
 
 def test_compare_refuses_a_network_of_objects(run, objects_folder, trained):

@@ -23,7 +23,7 @@ from maskwright.data.found_classes import class_map_of
 from maskwright.data.layouts import LayoutError
 from maskwright.data.sheet import contact_sheet_of
 from maskwright.data.wording import counted
-from maskwright.errors import InputError
+from maskwright.errors import FormatError, InputError
 from maskwright.io.write import write_json, write_png, write_text
 
 __all__ = ["CheckReport", "Finding", "check"]
@@ -84,7 +84,8 @@ def _not_opened(source: Any, error: InputError) -> CheckReport:
     root = Path(source) if isinstance(source, (str, Path)) else None
     if root is None or not root.is_dir():
         raise error
-    code = "no-pairs" if isinstance(error, LayoutError) else "no-classes"
+    kinds = ((LayoutError, "no-pairs"), (FormatError, "unreadable"))
+    code = next((code for kind, code in kinds if isinstance(error, kind)), "no-classes")
     return CheckReport(root.resolve().name, (finding(code, root, "", str(error)),))
 
 

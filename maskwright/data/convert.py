@@ -6,9 +6,10 @@ Masks stay the same to the pixel wherever the target can hold them; what it cann
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 
 from maskwright.annotations.assemble import instances_of
@@ -23,6 +24,8 @@ from maskwright.data.found_classes import class_map_of
 from maskwright.errors import InputError
 from maskwright.instances import Instances
 from maskwright.progress import Report
+
+One = Callable[[int], tuple[AnnotatedImage, Instances, list[Remark]]]
 
 
 @dataclass(frozen=True)
@@ -102,101 +105,68 @@ def convert(
     source, target = Path(source), Path(target)
     _check_target(source, target)
     report = progress or (lambda _done, _total: None)
-    reading: Annotated | Parts
     told: tuple[Remark, ...] = ()
     if components:
         if format is not None:
             raise InputError(f"--components reads masks of classes and --from {format} objects; leave one of the two out.")
         data = open_dataset(source, classes=classes, images=None if images is None else str(images), objects=False)
-        reading, line, read_as = Parts(data, min_px, report), data.layout, "labels"
+        line, read_as = data.layout, "labels"
+        reading = _Reading([(p.name, _path(p.mask)) for p in data.pairs], partial(_parts, data, min_px), report)
     else:
         known = None if classes is None else class_map_of(classes)
         found = read_annotations(source, format=format, images=None if images is None else Path(images), classes=known)
-        reading, line, read_as, told = Annotated(found, report), found.line, found.format, found.remarks
+        line, read_as, told = found.line, found.format, found.remarks
+        reading = _Reading([(i.name, i.file) for i in found.images], partial(_annotated, found), report)
     written = WRITERS[to](target, reading)
     remarks = (*told, *reading.remarks, *written)
     return ConversionReport(line, read_as, to, target, reading.images, reading.objects, remarks, tuple(reading.failures))
 
 
 class _Reading:
-    """Images with their objects, one after the other; keeps what came up on the way."""
+    """Images with their objects, one after the other; keeps what came up on the way.
 
-    def __init__(self, progress: Report) -> None:
-        self._progress = progress
+    Args:
+        names: of each image, with the file that says what is on it
+        one: position -> the image, its objects and what is to be said of them; InputError where it cannot be read
+    """
+
+    def __init__(self, names: Sequence[tuple[str, Path | None]], one: One, progress: Report) -> None:
+        self._names, self._one, self._progress = names, one, progress
         self.images = self.objects = 0
         self.remarks: list[Remark] = []
         self.failures: list[Remark] = []
 
-    def count(self) -> int:
-        raise NotImplementedError
-
-    def one(self, k: int) -> tuple[AnnotatedImage, Instances]:
-        """Image k with its objects.
-
-        Raises:
-            InputError: it cannot be read.
-        """
-        raise NotImplementedError
-
-    def name(self, k: int) -> tuple[str, Path | None]:
-        """Of image k and its file, for the message where it cannot be read."""
-        raise NotImplementedError
-
     def __iter__(self) -> Iterator[tuple[AnnotatedImage, Instances]]:
-        for k in range(self.count()):
+        for k, name in enumerate(self._names):
             try:
-                image, found = self.one(k)
+                image, found, remarks = self._one(k)
             except InputError as error:
-                self.failures.append(Remark("image-failed", str(error), *self.name(k)))
+                self.failures.append(Remark("image-failed", str(error), *name))
             else:
                 self.images += 1
                 self.objects += len(found)
+                self.remarks += remarks
                 yield image, found
-            self._progress(k + 1, self.count())
+            self._progress(k + 1, len(self._names))
 
 
-class Annotated(_Reading):
-    """The images of a set of annotations."""
-
-    def __init__(self, annotations: Annotations, progress: Report) -> None:
-        super().__init__(progress)
-        self._annotations = annotations
-
-    def count(self) -> int:
-        return len(self._annotations.images)
-
-    def name(self, k: int) -> tuple[str, Path | None]:
-        return self._annotations.images[k].name, self._annotations.images[k].file
-
-    def one(self, k: int) -> tuple[AnnotatedImage, Instances]:
-        image = self._annotations.images[k]
-        found, remarks = instances_of(self._annotations, k, size_of(image))
-        self.remarks += remarks
-        return image, found
+def _annotated(annotations: Annotations, k: int) -> tuple[AnnotatedImage, Instances, list[Remark]]:
+    image = annotations.images[k]
+    return image, *instances_of(annotations, k, size_of(image))
 
 
-class Parts(_Reading):
-    """The connected parts of the classes of a data set's masks."""
+def _parts(data: Dataset, min_px: int, k: int) -> tuple[AnnotatedImage, Instances, list[Remark]]:
+    """The connected parts of the classes of one mask."""
+    pair = data.pairs[k]
+    sample = data.read(pair)
+    if sample.labels is None:
+        raise InputError(f"{pair.image}: has no mask, so that nothing is known of its objects.")
+    found = objects_of_labels(sample.labels, data.classes, min_px=min_px, name=pair.name)
+    return AnnotatedImage(pair.name, _path(pair.image), sample.image.hw, pair.split, _path(pair.mask)), found, []
 
-    def __init__(self, data: Dataset, min_px: int, progress: Report) -> None:
-        super().__init__(progress)
-        self._data, self._min_px = data, min_px
 
-    def count(self) -> int:
-        return len(self._data.pairs)
-
-    def name(self, k: int) -> tuple[str, Path | None]:
-        mask = self._data.pairs[k].mask
-        return self._data.pairs[k].name, mask if isinstance(mask, Path) else None
-
-    def one(self, k: int) -> tuple[AnnotatedImage, Instances]:
-        pair = self._data.pairs[k]
-        sample = self._data.read(pair)
-        if sample.labels is None:
-            raise InputError(f"{pair.image}: has no mask, so that nothing is known of its objects.")
-        found = objects_of_labels(sample.labels, self._data.classes, min_px=self._min_px, name=pair.name)
-        path = pair.image if isinstance(pair.image, Path) else None
-        return AnnotatedImage(pair.name, path, sample.image.hw, pair.split, *self.name(k)[1:]), found
+def _path(source: object) -> Path | None:
+    return source if isinstance(source, Path) else None
 
 
 def size_of(image: AnnotatedImage) -> tuple[int, int]:

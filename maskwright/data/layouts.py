@@ -7,12 +7,11 @@ from the same few rows. data/pairing.py then says which mask belongs to which im
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from maskwright.annotations.image_files import files_below
 from maskwright.data.names import shared_start
 from maskwright.data.wording import folders_text
 from maskwright.errors import InputError
@@ -34,7 +33,6 @@ EXPECTED = (
     "Known layouts: images/ + masks/, train/images + train/masks, train/ + trainannot/, image/ + label/, or x.jpg + x_mask.png "
     "in one folder. Name other folders with --images and --masks"
 )
-SKIPPED_FOLDERS = ("__MACOSX", "__pycache__")
 
 _SPLIT_OF = {word: split for split, words in SPLIT_WORDS.items() for word in words}
 _SPLIT, _IMAGE, _MASK = ("|".join(words) for words in (_SPLIT_OF, IMAGE_WORDS, MASK_WORDS))
@@ -95,25 +93,7 @@ def find_files(root: Path, *, images: str | None = None, masks: str | None = Non
 
 def picture_files(root: Path) -> list[Path]:
     """Files under root whose ending is known, links followed once, hidden files and folders left out; sorted."""
-    return sorted(path for path in _walk(root, set()) if path.suffix.lower() in IMAGE_SUFFIXES)
-
-
-def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
-    real = folder.resolve()
-    if real in seen:
-        return
-    seen.add(real)
-    try:
-        entries = sorted(os.scandir(folder), key=lambda e: e.name)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be listed ({error.strerror}); check its permissions.") from error
-    for entry in entries:
-        if entry.name.startswith(".") or entry.name in SKIPPED_FOLDERS:
-            continue
-        if entry.is_dir():
-            yield from _walk(Path(entry.path), seen)
-        else:
-            yield Path(entry.path)
+    return files_below(root, tuple(IMAGE_SUFFIXES))
 
 
 def place(path: Path, folders: tuple[str, ...], given: dict[str, tuple[str, ...]]) -> Placed | None:

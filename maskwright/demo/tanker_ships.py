@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,7 +83,7 @@ class Ship:
         return self.frame.to_px(self.hull.outline(-around_m))
 
 
-class Drawer:
+class Drawer(ABC):
     """Draws one ship; each kind puts these parts together in `draw`."""
 
     def __init__(self, rng: np.random.Generator, canvas: Canvas, view: View, ship: Ship) -> None:
@@ -91,8 +92,9 @@ class Drawer:
         self.brush = Brush(canvas, view, ship.frame, ship.hull.deck_m)
         self.px = self.brush.px_a_m
 
+    @abstractmethod
     def draw(self) -> None:
-        raise NotImplementedError(f"{type(self).__name__} does not say how it is drawn.")
+        """The whole ship."""
 
     def lay_deck(self, deck: Rgb, hull: Rgb) -> None:
         """The hull's edge and the deck within."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -29,15 +30,16 @@ class Ranked(Protocol):
 Score = TypeVar("Score", bound=Ranked)
 
 
-class Kept:
+class Kept(ABC):
     """An evaluation that ranks its images and saves itself."""
 
     per_image: Sequence[Any]
     pictures: Mapping[str, NDArray[np.uint8]]
     kept: int
 
+    @abstractmethod
     def to_json(self) -> dict[str, Any]:
-        raise NotImplementedError
+        """Everything but the pictures, as plain numbers, texts and lists."""
 
     def worst(self, count: int = 10) -> tuple[Any, ...]:
         """The images with the lowest score, worst first; images that have none are in neither list."""

@@ -112,6 +112,8 @@ def predict_files(
     of_objects = checked(name for name in formats if name != LABELS)
     if of_objects and not predictor.finds_objects:
         raise InputError(f"--format {','.join(of_objects)} holds objects, this model finds classes only; leave it out.")
+    if probabilities and predictor.finds_objects:
+        raise InputError("--probabilities are of pixels, this model scores objects; leave it out.")
     _check_free(jobs, [*(ENDINGS[f] for f in of_objects), *(e for e, wanted in more.items() if wanted)], overwrite=overwrite)
     counts_file = Path(out) / COUNTS_FILE
     if predictor.finds_objects and not overwrite and counts_file.exists():
