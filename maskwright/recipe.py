@@ -30,6 +30,7 @@ class Recipe(BaseModel):
     # what it sees
     channels: int = Field(default=3, ge=1)
     max_side_px: int | None = Field(default=None, ge=1)
+    zoom: float = Field(default=1.0, gt=0, le=16)
     patch_hw: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = (256, 256)
     scaling: Literal["range", "percentile", "zscore"] = "range"
     mean: tuple[float, ...] = ()

@@ -88,12 +88,20 @@ def test_preprocess_survives_its_dict_and_names_unknown_keys():
     assert Preprocess.from_dict(p.to_dict()) == p
     with pytest.raises(InputError, match=r"unknown keys \['size'\]"):
         Preprocess.from_dict({"channels": 1, "size": 3})
+    for zoom in (0.0, 16.1):
+        with pytest.raises(InputError, match=rf"zoom={zoom} must be above 0 and at most 16"):
+            Preprocess(1, zoom=zoom)
     with pytest.raises(InputError, match="max_side_px=0 must be 1 or more"):
         Preprocess(1, max_side_px=0)
     with pytest.raises(InputError, match="min_side_px=-1 must be 1 or more"):
         Preprocess(1, min_side_px=-1)
     with pytest.raises(InputError, match=r"std .* must be greater than zero"):
         Preprocess(1, std=(0.0,))
+
+
+def test_zoom_comes_on_top():
+    assert Preprocess(3, zoom=2).work_hw((10, 21)) == (20, 42)
+    assert Preprocess(3, max_side_px=10, zoom=1.5).work_hw((10, 20)) == (8, 15)
 
 
 def test_the_shorter_side_has_its_length_unless_the_longer_would_surpass_its_own():

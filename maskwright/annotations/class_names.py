@@ -34,7 +34,9 @@ def by_name(
     return given, _object_ids(given)
 
 
-def by_number(names: Mapping[int, str], given: ClassMap | None, *, source: str = "") -> tuple[ClassMap, dict[int, int]]:
+def by_number(
+    names: Mapping[int, str], given: ClassMap | None, *, colours: Mapping[str, Colour] | None = None, source: str = ""
+) -> tuple[ClassMap, dict[int, int]]:
     """Classes of a format that numbers its categories.
 
     Numbers are kept as ids where that is possible; with a category 0 each id is one more. Numbers that no class map can hold
@@ -52,7 +54,7 @@ def by_number(names: Mapping[int, str], given: ClassMap | None, *, source: str =
         first: dict[str, int] = {}
         for number, name in kept.items():
             first.setdefault(name, number)
-        given = _class_map({i: name for i, name in zip(_ids(list(first.values())), first, strict=True)}, {}, source)
+        given = _class_map({i: name for i, name in zip(_ids(list(first.values())), first, strict=True)}, colours or {}, source)
     ids = _object_ids(given)
     return given, {number: ids[name] for number, name in kept.items() if name in ids}
 

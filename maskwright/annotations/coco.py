@@ -20,7 +20,7 @@ from maskwright.annotations.drawn import Annotations, Remark
 from maskwright.annotations.image_files import split_of
 from maskwright.annotations.listing import Listed, assemble, counted, image_files, json_evidence, json_files, relative
 from maskwright.annotations.records import Head, load_json, record, rows, shown, size_hw, text, whole
-from maskwright.classes import ClassMap
+from maskwright.classes import ClassMap, Colour
 from maskwright.errors import FormatError
 
 EXPECTED = "expected COCO's record of images, annotations and categories"
@@ -55,7 +55,7 @@ def read(root: Path, *, images: Path | None = None, classes: ClassMap | None = N
     files = _files(root)
     parsed = [_top(path) for path in files]
     names = _categories(files, parsed)
-    known, ids = by_number(names, classes, source=str(root))
+    known, ids = by_number(names, classes, colours=_colours(parsed), source=str(root))
     remarks: list[Remark] = []
     listed = [one for k, path in enumerate(files) for one in _listed(path, k, parsed[k], root, remarks)]
     parse = partial(objects_of, files=tuple(files), table=Table(known, ids, names))
@@ -117,6 +117,17 @@ def _categories(files: Sequence[Path], parsed: Sequence[Mapping[str, Any]]) -> d
                 )
             stated_by.setdefault(i, path)
     return names
+
+
+def _colours(parsed: Sequence[Mapping[str, Any]]) -> dict[str, Colour]:
+    """Those that categories state as `color`, as COCO's panoptic files do; what is no colour is passed over."""
+    rows = [row for top in parsed for row in top.get("categories") or [] if isinstance(row, Mapping)]
+    stated = {str(row.get("name")).strip(): row.get("color") for row in rows}
+    return {
+        name: (colour[0], colour[1], colour[2])
+        for name, colour in stated.items()
+        if isinstance(colour, list) and len(colour) == 3 and all(type(v) is int and 0 <= v <= 255 for v in colour)
+    }
 
 
 def _listed(path: Path, file_k: int, top: Mapping[str, Any], root: Path, remarks: list[Remark]) -> list[Listed]:

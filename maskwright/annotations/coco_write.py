@@ -177,11 +177,11 @@ def _free(wanted: int, taken: set[int]) -> int:
 
 
 def _head(classes: ClassMap) -> Row:
-    rows = [(i, name) for i, name in zip(classes.ids, classes.names, strict=True) if i != classes.background]
+    rows = [row for row in zip(classes.ids, classes.names, classes.colours, strict=True) if row[0] != classes.background]
     return {
         "info": {"description": "written by maskwright", "version": "1.0"},
         "licenses": [],
-        "categories": [{"id": i, "name": name, "supercategory": ""} for i, name in rows],
+        "categories": [{"id": i, "name": name, "supercategory": "", "color": list(colour)} for i, name, colour in rows],
     }
 
 

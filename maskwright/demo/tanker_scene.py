@@ -17,10 +17,10 @@ from maskwright.demo.tanker_water import Mood, draw_mood
 from maskwright.ops.polygons import fill
 
 PLACES = {"open": 0.31, "anchorage": 0.19, "port": 0.38, "coast": 0.12}
-LENGTH_PX = (14, 150)
-LONGER = 0.65  # the lower, the more long ships; 1: as many of 14 to 28 px as of 28 to 56 px
+LENGTH_PX = (24, 170)
+LONGER = 0.65  # the lower, the more long ships; 1: as many of 24 to 48 px as of 48 to 96 px
 LONGEST_M = 385
-TANKER_SHARE = 0.52
+TANKER_SHARE = 0.6
 EMPTY_SHARE = 0.1
 LEAST_IN_PICTURE = 0.4  # of the hull
 
@@ -102,7 +102,7 @@ class Fleet:
         self.ships: list[Ship] = []
 
     def length(self, lowest_px: float = LENGTH_PX[0]) -> float:
-        """Metres, so that the ship is lowest_px to 150 px long; few are very short."""
+        """Metres, so that the ship is lowest_px to 170 px long; few are very short."""
         share = self.rng.random() ** LONGER
         pixels = lowest_px * (LENGTH_PX[1] / lowest_px) ** share
         return float(min(LONGEST_M * self.rng.uniform(0.9, 1), pixels * self.view.metres_per_px))
@@ -179,7 +179,7 @@ class Fleet:
         rng, half = self.rng, quay.length / 2
         s = -half + rng.uniform(0, 0.3) * half
         while s < half and len(self.ships) < 14:
-            length = self.length(lowest_px=20)
+            length = self.length(lowest_px=28)
             if rng.random() < 0.85 and s + length < 1.15 * half:
                 kind = self.kind(length)
                 hull = draw_hull(rng, kind, length)

@@ -16,9 +16,12 @@ from numpy.typing import NDArray
 
 from maskwright.demo.tanker_view import SHIP, Brush, Canvas, Frame, Point, Rgb, View, lighter, pick, varied
 
+# Most tankers have a deck of rust-red or brown paint, some a green one; other ships are mostly grey under what they carry.
+TANKER_DECKS: tuple[Rgb, ...] = (
+    (124, 66, 54), (142, 76, 60), (98, 60, 52), (150, 84, 62), (112, 62, 50), (132, 80, 66), (72, 104, 80), (62, 98, 84),
+)  # fmt: skip
 DECKS: tuple[Rgb, ...] = (
-    (124, 66, 54), (142, 76, 60), (98, 60, 52), (72, 100, 80), (92, 118, 96), (58, 92, 84), (120, 122, 120), (92, 96, 98),
-    (62, 62, 64), (112, 92, 74), (132, 104, 86), (74, 88, 106),
+    (120, 122, 120), (92, 96, 98), (62, 62, 64), (74, 88, 106), (134, 134, 128), (152, 150, 142), (104, 112, 120),
 )  # fmt: skip
 HULLS: tuple[Rgb, ...] = (
     (34, 34, 36), (36, 46, 74), (118, 46, 40), (96, 100, 104), (38, 68, 56), (206, 206, 202), (168, 84, 44), (52, 52, 56),
@@ -162,7 +165,7 @@ class Tanker(Drawer):
 
     def draw(self) -> None:
         rng, long = self.rng, self.long
-        deck = pick(rng, DECKS, 9)
+        deck = pick(rng, TANKER_DECKS, 9)
         self.lay_deck(deck, varied(rng, deck, 6) if rng.random() < 0.3 else pick(rng, HULLS, 8))
         fore = self.foredeck(deck)
         rear = -long / 2 + rng.uniform(0.035, 0.075) * long
@@ -170,7 +173,7 @@ class Tanker(Drawer):
         rise = float(np.clip(0.1 * long + 4, 7, 26)) * rng.uniform(0.85, 1.15)
         pipes = pick(rng, PIPES, 10)
         if rng.random() < 0.25:  # the deck around the house has a colour of its own
-            self.brush.box(-long / 2 + 0.1 * self.wide, front + 2, -0.4 * self.wide, 0.4 * self.wide, pick(rng, DECKS, 8))
+            self.brush.box(-long / 2 + 0.1 * self.wide, front + 2, -0.4 * self.wide, 0.4 * self.wide, pick(rng, TANKER_DECKS, 8))
         self._tanks(deck, front + 0.02 * long, fore - 0.02 * long)
         middle = rng.uniform(-0.06, 0.05) * long
         self._pipes(pipes, front, fore, middle)

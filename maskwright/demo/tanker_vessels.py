@@ -14,11 +14,11 @@ BOXES: tuple[Rgb, ...] = (
     (86, 140, 160), (168, 164, 156),
 )  # fmt: skip
 COVERS: tuple[Rgb, ...] = (
-    (150, 84, 66),
+    (160, 160, 154),
     (128, 128, 124),
     (96, 124, 104),
     (172, 166, 152),
-    (112, 70, 60),
+    (110, 118, 124),
     (88, 96, 112),
     (198, 180, 140),
 )
@@ -38,7 +38,7 @@ class Container(Drawer):
 
     def draw(self) -> None:
         rng, long = self.rng, self.long
-        deck = pick(rng, ((92, 84, 78), (104, 66, 56), (84, 90, 92)), 8)
+        deck = pick(rng, ((92, 88, 84), (100, 102, 104), (84, 90, 92)), 8)
         self.lay_deck(deck, pick(rng, HULLS, 8))
         fore = self.foredeck(deck)
         house_long = float(np.clip(0.06 * long, 8, 17))
@@ -151,7 +151,7 @@ class Tug(Drawer):
 
     def draw(self) -> None:
         rng, long, wide = self.rng, self.long, self.wide
-        deck = pick(rng, ((150, 90, 66), (110, 108, 104), (84, 112, 96), (130, 100, 78)), 10)
+        deck = pick(rng, ((140, 136, 128), (110, 108, 104), (96, 104, 110)), 10)
         self.lay_deck(deck, varied(rng, (36, 36, 38), 6))
         front, colour = rng.uniform(0.18, 0.3) * long, pick(rng, (*HOUSES, (206, 150, 70)), 8)
         rear = front - rng.uniform(0.28, 0.38) * long
@@ -194,7 +194,7 @@ class Barge(Drawer):
 
     def draw(self) -> None:
         rng, long, wide = self.rng, self.long, self.wide
-        deck = pick(rng, ((112, 92, 80), (92, 92, 92), (126, 84, 66)), 10)
+        deck = pick(rng, ((110, 104, 96), (92, 92, 92), (124, 120, 112)), 10)
         self.lay_deck(deck, lighter(deck, 0.7))
         heap = pick(rng, ((60, 58, 56), (168, 146, 108), (128, 122, 114), (104, 78, 62)), 10)
         self.brush.box(-0.42 * long, 0.4 * long, -0.36 * wide, 0.36 * wide, lighter(heap, 0.8), self.deck)
@@ -220,7 +220,7 @@ class Kind:
 
 
 KINDS = {
-    "tanker": Kind(Tanker, (28, 385), (5.2, 6.4), (0.10, 0.17), (1.9, 2.7), (0.6, 0.9), (0.1, 0.32)),
+    "tanker": Kind(Tanker, (55, 385), (5.2, 6.4), (0.10, 0.17), (1.9, 2.7), (0.6, 0.9), (0.1, 0.32)),
     "bulk carrier": Kind(Bulk, (75, 330), (5.6, 6.6), (0.10, 0.17), (1.8, 2.6), (0.65, 0.9), (0.1, 0.32)),
     "container ship": Kind(Container, (95, 400), (6.2, 7.6), (0.18, 0.28), (1.4, 1.9), (0.85, 1.0), (0.3, 0.45)),
     "coaster": Kind(Bulk, (40, 100), (5.2, 6.6), (0.12, 0.2), (1.6, 2.3), (0.7, 0.95), (0.15, 0.3)),

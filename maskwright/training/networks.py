@@ -75,7 +75,7 @@ PLANNED: dict[str, Planned] = {
         "the paper's own: queries are matched with the classes of each image",
     ),
     "mask_rcnn": Planned(
-        {"encoder": "resnet18", "width": 96, "norm": "batch", "box_width": 256, "mask_width": 96},
+        {"encoder": "resnet10t", "width": 64, "norm": "batch", "box_convs": True, "box_width": 256, "mask_width": 64},
         {"encoder": "resnet50", "norm": "batch", "proposal_convs": 2, "box_convs": True},
         1e-3,
         "AdamW with warm-up and cosine",

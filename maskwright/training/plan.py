@@ -22,7 +22,7 @@ from maskwright.errors import InputError
 from maskwright.io.image import Image
 from maskwright.recipe import Recipe
 from maskwright.training.networks import PLANNED, WITH_ENCODER, Planned, encoder_of
-from maskwright.training.objects import ObjectSizes, network_of, object_sizes, window_of
+from maskwright.training.objects import ObjectSizes, Seen, network_of, object_sizes, seen_of
 from maskwright.transforms import Preprocess, resize_target
 
 # Settings that no data set has changed so far.
@@ -35,6 +35,7 @@ STANDING_REASONS = {
     "patience": "the cosine ends by itself and the best weights are kept; --set patience=5 stops sooner",
 }
 LOOKED_AT = 64  # images that the fingerprint reads
+LEAST_LOOKS, MOST_LOOKS = 3, 20  # validations of a run
 WORKING_SIZES_PX = (128, 192, 256, 320, 384, 512)
 MANY_CLASSES, RARE = 4, 0.02  # from so many classes on, a share below which one is rare
 SURVIVAL = 0.98  # share of Dice that labels must keep when they are brought to a working size and back
@@ -159,21 +160,22 @@ def plan(
     gpu = machine.device.type == "cuda"
     name = model or "unet"
     sizes = data.objects if models.entry_of(name).task == "instance" else None
-    max_side_px, patch_hw = _sizes(data, gpu, reasons) if sizes is None else _windows(data, sizes, gpu, reasons)
-    args, planned = _network(name, encoder, weights, patch_hw, gpu, reasons)
+    seen = _sizes(data, gpu, reasons) if sizes is None else _objects(data, sizes, gpu, reasons)
+    args, planned = _network(name, encoder, weights, seen.patch_hw, gpu, reasons)
     if sizes is not None:
-        fitted, why = network_of(sizes, max_side_px / data.longest_px if max_side_px else 1.0, gpu)
+        fitted, why = network_of(sizes, seen.scale(data.longest_px), gpu)
         args, reasons["model_args"] = {**args, **fitted}, f"{reasons['model_args']}; {why}"
     args = args if model_args is None else dict(model_args)
     # An encoder halves the size at once; in nets without one the first width stands at full size.
-    batch = _batch(patch_hw, 32 if "encoder" in args else args.get("width", 64), machine, reasons, wanted=planned.batch)
+    batch = _batch(seen.patch_hw, 32 if "encoder" in args else args.get("width", 64), machine, reasons, wanted=planned.batch)
     steps = int(np.clip(100 * data.images / batch, 500, 20000))
     recipe = Recipe(
         model=choose("model", name, "asked for" if model else "the strongest all-round choice for few labelled images"),
         model_args=args,
         channels=choose("channels", data.channels, "the images' channels" + (" are all equal: grey" if data.grey else "")),
-        max_side_px=max_side_px,
-        patch_hw=patch_hw,
+        max_side_px=seen.max_side_px,
+        zoom=seen.zoom,
+        patch_hw=seen.patch_hw,
         scaling=choose("scaling", data.scaling, f"{data.dtype} images"),
         mean=choose("mean", tuple(round(v, 4) for v in data.mean), "mean of the training images"),
         std=choose("std", tuple(round(v, 4) for v in data.std), "standard deviation of the training images"),
@@ -195,11 +197,15 @@ def plan(
     return scheduled(recipe, steps, f"{steps * batch / data.images:.0f} passes over {data.images} images")
 
 
-def scheduled(recipe: Recipe, steps: int, reason: str, keep: Collection[str] = ()) -> Recipe:
-    """The recipe with another number of steps and all that depends on it, but for the settings to keep."""
+def scheduled(recipe: Recipe, steps: int, reason: str, keep: Collection[str] = (), looks: int = MOST_LOOKS) -> Recipe:
+    """The recipe with another number of steps and all that depends on it, but for the settings to keep.
+
+    Args:
+        looks: validations there is time for, see `looks_in`
+    """
     follows = {
         "warmup_steps": max(1, min(200, steps // 20)),
-        "validate_every": max(1, -(-steps // validations_in(steps))),
+        "validate_every": max(1, -(-steps // validations_in(steps, looks))),
         # The average looks back over a thirtieth of the run: long enough to be calm, short enough to forget the start.
         "ema_decay": round(1 - 1 / max(10.0, steps / 30), 5),
     }
@@ -207,12 +213,17 @@ def scheduled(recipe: Recipe, steps: int, reason: str, keep: Collection[str] = (
     return recipe.with_settings({"steps": steps}, reason).with_settings(settings, f"follows from {steps} steps")
 
 
-def validations_in(steps: int) -> int:
-    """How many validations a run of so many steps has: one in 50 steps, 4 to 20."""
-    return int(np.clip(steps // 50, 4, 20))
+def validations_in(steps: int, looks: int = MOST_LOOKS) -> int:
+    """How many validations a run of so many steps has: one in 50 steps, 4 to 20, but no more than there is time for."""
+    return min(looks, int(np.clip(steps // 50, 4, MOST_LOOKS)))
 
 
-def _sizes(data: Fingerprint, gpu: bool, reasons: dict[str, str]) -> tuple[int | None, tuple[int, int]]:
+def looks_in(minutes: float, validation_s: float) -> int:
+    """How many validations of so many seconds a tenth of the time is enough for: 3 to 20."""
+    return int(np.clip(minutes * 60 / 10 / max(validation_s, 1e-3), LEAST_LOOKS, MOST_LOOKS))
+
+
+def _sizes(data: Fingerprint, gpu: bool, reasons: dict[str, str]) -> Seen:
     """Whole images at the smallest size at which the labels survive, or windows of the full-size images."""
     patch = 512 if gpu else 256
     good = [px for px, dice in data.survival.items() if dice >= SURVIVAL and px >= 256]
@@ -235,13 +246,14 @@ def _sizes(data: Fingerprint, gpu: bool, reasons: dict[str, str]) -> tuple[int |
     reasons["patch_hw"] = (
         f"{'the whole image' if max_side or data.longest_px <= patch else 'a window'}, rounded up to multiples of 32"
     )
-    return max_side, patch_hw
+    reasons["zoom"] = "no larger than it is; for things of a few pixels: --set zoom=2"
+    return Seen(max_side, 1.0, patch_hw)
 
 
-def _windows(data: Fingerprint, sizes: ObjectSizes, gpu: bool, reasons: dict[str, str]) -> tuple[int | None, tuple[int, int]]:
-    max_side, hw, reasons["max_side_px"] = window_of(data.longest_px, data.hw, sizes, gpu)
+def _objects(data: Fingerprint, sizes: ObjectSizes, gpu: bool, reasons: dict[str, str]) -> Seen:
+    seen, reasons["max_side_px"], reasons["zoom"] = seen_of(data.longest_px, data.hw, sizes, gpu)
     reasons["patch_hw"] = "what is seen at once, rounded up to multiples of 32"
-    return max_side, (-(-hw[0] // 32) * 32, -(-hw[1] // 32) * 32)
+    return seen
 
 
 def _network(

@@ -12,6 +12,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from maskwright.training.log import TRACKERS, RunLog
 from maskwright.training.loop import fit
 from maskwright.training.measure import Learner, choose_computation, run_steps, steps_in
 from maskwright.training.opening import Options, check_free, folder_to_resume, new_folder, open_data, saved_options
-from maskwright.training.plan import Machine, fingerprint, plan, scheduled, validations_in
+from maskwright.training.plan import Machine, fingerprint, looks_in, plan, scheduled, validations_in
 from maskwright.training.processes import Processes, processes
 from maskwright.training.reporter import Reporter
 from maskwright.training.setup import Parent, check_buildable, make_learner, with_weights
@@ -347,8 +348,16 @@ class _Sitting:
         probe = val_pairs[:8]
         validate(learner.average.net, self._manifest(recipe, ""), self.dataset, probe, self.device)
         validation = (time.monotonic() - began) / len(probe) * len(val_pairs)
-        steps = steps_in(minutes, spent=time.monotonic() - start, step=step, validation=validation, validations=validations_in)
-        return scheduled(recipe, steps, f"{minutes:g} minutes at {step * 1000:.0f} ms a step, measured here", keep=fixed)
+        looks = looks_in(minutes, validation)
+        steps = steps_in(
+            minutes,
+            spent=time.monotonic() - start,
+            step=step,
+            validation=validation,
+            validations=partial(validations_in, looks=looks),
+        )
+        reason = f"{minutes:g} minutes at {step * 1000:.0f} ms a step, measured here"
+        return scheduled(recipe, steps, reason, keep=fixed, looks=looks)
 
     def _weights(self, recipe: Recipe, prepared: PreparedPairs) -> Tensor | None:
         if recipe.class_weights == "none":
@@ -434,4 +443,4 @@ def _planned(
 
 
 def _preprocess(recipe: Recipe) -> Preprocess:
-    return Preprocess(recipe.channels, recipe.max_side_px, recipe.scaling, recipe.mean, recipe.std)
+    return Preprocess(recipe.channels, recipe.max_side_px, recipe.scaling, recipe.mean, recipe.std, zoom=recipe.zoom)

@@ -46,7 +46,7 @@ class Parent:
         if name in models.MODELS:
             args = {key: value for key, value in args.items() if key in models.MODELS[name].arguments}
         return {"model": name, "model_args": args} | {
-            key: seen[key] for key in ("channels", "max_side_px", "scaling", "mean", "std")
+            key: seen[key] for key in ("channels", "max_side_px", "zoom", "scaling", "mean", "std")
         }
 
     def give_weights(self, net: nn.Module, classes: ClassMap, axes: Mapping[str, Mapping[int, int]]) -> list[str]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from maskwright.errors import InputError
 from maskwright.io.image import Image
 
+MOST_ZOOM = 16
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
@@ -54,6 +55,7 @@ class Preprocess:
         max_side_px: images are scaled so that their longer side has this length; None keeps their own size
         min_side_px: the same of their shorter side; with both the shorter side has min_side_px, unless the longer one would
             surpass max_side_px, which it then has
+        zoom: magnification on top of that, for things too small for the network's coarse maps
         scaling: "range" by the type's value range to [0, 1]; "percentile" by each image's 0.5 and 99.5 percentile to
             [0, 1]; "zscore" by each image's mean and standard deviation
         mean, std: one a channel, applied after the scaling
@@ -67,6 +69,7 @@ class Preprocess:
     std: tuple[float, ...] = ()
     min_side_px: int | None = None
     smooth: bool = True
+    zoom: float = 1.0
 
     def __post_init__(self) -> None:
         for name, fill in (("mean", 0.0), ("std", 1.0)):
@@ -79,6 +82,8 @@ class Preprocess:
         for name in ("max_side_px", "min_side_px"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise InputError(f"preprocess: {name}={getattr(self, name)} must be 1 or more, or None for the images' own size.")
+        if not 0 < self.zoom <= MOST_ZOOM:
+            raise InputError(f"preprocess: zoom={self.zoom} must be above 0 and at most {MOST_ZOOM}.")
         if min(self.std) <= 0:
             raise InputError(f"preprocess: std {self.std} must be greater than zero.")
 
@@ -100,11 +105,9 @@ class Preprocess:
         return (x - mean) / std, Frame(image.hw, work_hw)
 
     def work_hw(self, hw: tuple[int, int]) -> tuple[int, int]:
-        """Size the network sees for an image of size hw, see max_side_px and min_side_px; no side under 1."""
+        """Size the network sees for an image of size hw, see max_side_px, min_side_px and zoom; no side under 1."""
         wished = [px / side for px, side in ((self.max_side_px, max(hw)), (self.min_side_px, min(hw))) if px is not None]
-        if not wished:
-            return hw
-        scale = min(wished)
+        scale = min(wished, default=1.0) * self.zoom
         return max(1, round(hw[0] * scale)), max(1, round(hw[1] * scale))
 
     def _scaled(self, image: Image) -> NDArray[np.float32]:

@@ -279,3 +279,20 @@ def test_real_masks_are_those_of_the_coco_api(shared_data, tmp_path):
             np.testing.assert_array_equal(one.mask(image_.hw).to_mask(), api.annToMask(api.anns[one.id]).astype(bool))
             assert one.class_id == api.anns[one.id]["category_id"]
     assert objects > 50
+
+
+@pytest.mark.parametrize(
+    ("stated", "taken"),
+    [
+        (([255, 128, 14], [0, 158, 224]), True),
+        (([255, 128, 14], None), False),  # one alone: the palette stays whole
+        (([255, 128, 14], [255, 128, 14]), False),
+        (([255, 128, 14], [0, 158, 256]), False),
+        (([255, 128, 14], "blue"), False),
+    ],
+)
+def test_colours_that_categories_state(tmp_path, stated, taken):
+    categories = [{**row, "color": colour} for row, colour in zip(CATEGORIES, stated, strict=True)]
+    found = coco.read(write(tmp_path / "set.json", [annotation(1)], categories=categories))
+    expected = tuple(map(tuple, stated)) if taken else ClassMap((0, 3, 90), ("background", "ship", "tug")).colours[1:]
+    assert found.classes.colours[1:] == expected

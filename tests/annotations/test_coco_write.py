@@ -40,8 +40,8 @@ def test_a_whole_file(tmp_path):
     top = written(tmp_path, (image("000000000139"), objects(SQUARE)), (image("b"), objects()))
     assert list(top) == ["info", "licenses", "categories", "images", "annotations"]
     assert top["categories"] == [
-        {"id": 3, "name": "barge", "supercategory": ""},
-        {"id": 90, "name": "tanker", "supercategory": ""},
+        {"id": 3, "name": "barge", "supercategory": "", "color": list(CLASSES.colours[1])},
+        {"id": 90, "name": "tanker", "supercategory": "", "color": list(CLASSES.colours[2])},
     ]
     assert top["images"] == [
         {"id": 139, "file_name": "000000000139.jpg", "height": 6, "width": 8},

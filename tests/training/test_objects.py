@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from maskwright.models.mask_rcnn import TINY
 from maskwright.recipe import Recipe
 from maskwright.training import train
 from maskwright.training.log import read_log
-from maskwright.training.objects import ObjectSizes, network_of, window_of
+from maskwright.training.objects import ObjectSizes, Seen, network_of, seen_of
 from maskwright.training.watch import Watch
 
 SETTINGS = {
@@ -134,12 +135,16 @@ def test_what_objects_cannot_have_is_said(run, wish):
 
 def test_windows_and_anchors_follow_the_objects():
     small = ObjectSizes(small=8, middle=20, large=60, most=200)
-    # 2000 px images: at 384 px the smaller objects would have 8 * 384 / 2000 = 1.5 px
-    assert window_of(2000, (1500, 2000), small, gpu=False)[:2] == (None, (320, 320))
+    # 2000 px images: at 384 px the smaller objects would have 8 * 384 / 2000 = 1.5 px; 8 px are 12 where 2 px are 3
+    assert seen_of(2000, (1500, 2000), small, gpu=False)[0] == Seen(None, 1.5, (320, 320))
     large = ObjectSizes(small=100, middle=300, large=900, most=3)
     # 100 * 256 / 2000 = 12.8 px is enough at the smallest size; the largest allowed is taken
-    assert window_of(2000, (1500, 2000), large, gpu=False)[:2] == (384, (288, 384))
-    assert window_of(300, (200, 300), small, gpu=False)[:2] == (None, (200, 300))
+    assert seen_of(2000, (1500, 2000), large, gpu=False)[0] == Seen(384, 1.0, (288, 384))
+    assert seen_of(300, (200, 300), large, gpu=False)[0] == Seen(None, 1.0, (224, 320))
+    assert seen_of(200, (150, 200), small, gpu=False)[0] == Seen(None, 1.5, (256, 320))  # 225 x 300
+    assert seen_of(300, (200, 300), small, gpu=False)[0] == Seen(None, 1.5, (320, 320))  # 300 x 450, a window of it
+    assert seen_of(300, (200, 300), replace(small, small=2), gpu=False)[0].zoom == 2
+    assert (Seen(384, 1.0, (1, 1)).scale(768), Seen(None, 1.5, (1, 1)).scale(768)) == (0.5, 1.5)
     args, why = network_of(small, 1.0, gpu=False)
     assert args["anchor_sizes"] == [8, 16, 32, 64, 128]  # 4 * 1.5 < 8 <= 8 * 1.5
     assert args["detections"] == 300  # half as many again as the fullest image

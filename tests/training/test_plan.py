@@ -12,7 +12,7 @@ from maskwright.classes import ClassMap
 from maskwright.data.dataset import Dataset
 from maskwright.recipe import Recipe
 from maskwright.training.measure import steps_in
-from maskwright.training.plan import Fingerprint, Machine, fingerprint, plan, scheduled
+from maskwright.training.plan import Fingerprint, Machine, fingerprint, looks_in, plan, scheduled, validations_in
 
 CPU = Machine(torch.device("cpu"), cores=2, memory_bytes=8 << 30)
 LUNGS = Fingerprint(
@@ -92,6 +92,13 @@ def test_steps_in_the_time_left_by_hand():
     # (468 // 50 = 9); with 9 it is 464 s.
     assert steps_in(10, spent=60, step=1.0, validation=4, validations=lambda steps: steps // 50) == 464
     assert steps_in(0.01, spent=60, step=0.5, validation=4, validations=lambda _: 20) == 10
+
+
+def test_validations_take_a_tenth_of_the_time():
+    assert [looks_in(6, seconds) for seconds in (0.001, 1.8, 6, 12, 100)] == [20, 20, 6, 3, 3]
+    assert [validations_in(steps, 6) for steps in (10, 250, 1000)] == [4, 5, 6]
+    assert (validations_in(10, 3), validations_in(1000), validations_in(600)) == (3, 20, 12)
+    assert scheduled(Recipe(), 3000, "given", looks=6).validate_every == 500
 
 
 def test_fingerprint_of_drawn_images():

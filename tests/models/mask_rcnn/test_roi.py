@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch.testing import assert_close
-from torchvision.ops import MultiScaleRoIAlign
+from torchvision.ops import MultiScaleRoIAlign, roi_align
 
-from maskwright.models.mask_rcnn.roi import level_of, pooled, rois_of
+from maskwright.models.mask_rcnn.roi import level_of, pooled, rois_of, summed
 
 STRIDES = (4, 8, 16, 32)
 
@@ -39,3 +40,39 @@ def test_torchvisions_values_traced_or_not(monkeypatch):
 def test_no_boxes():
     maps = [torch.randn(1, 5, 64 // s, 64 // s) for s in STRIDES]
     assert pooled(maps, rois_of([torch.zeros(0, 4)]), 7, STRIDES).shape == (0, 5, 7, 7)
+
+
+@pytest.mark.parametrize("px", [1, 7, 14])
+@pytest.mark.parametrize("samples", [1, 2, 3])
+def test_where_a_processor_learns_values_and_gradient_are_torchvisions(px, samples):
+    torch.manual_seed(0)
+    m = torch.randn(2, 3, 9, 13, dtype=torch.float64, requires_grad=True)
+    rois = torch.tensor(
+        [
+            [0, 0, 0, 52, 36],  # all of the image
+            [1, 3.3, 5.1, 9.2, 30.7],
+            [0, -9, -9, 5, 5],  # beyond the corners
+            [1, 40, 30, 70, 60],
+            [0, 10, 10, 10, 10],  # nothing, and less than a pixel of the map
+            [1, 0, 0, 1, 1],
+            [0, 51.9, 35.9, 52, 36],
+        ],
+        dtype=torch.float64,
+    )
+    for some in (rois, rois[:0]):
+        expected, found = (cut(m, some, px, 0.25, samples) for cut in (roi_align, summed))
+        assert_close(found, expected, atol=1e-12, rtol=0)
+        gradients = [torch.autograd.grad(cut.sin().sum(), m)[0] for cut in (expected, found)]
+        assert_close(gradients[1], gradients[0], atol=1e-12, rtol=0)
+
+
+def test_it_is_the_sum_that_learns():
+    m = torch.zeros(1, 1, 8, 8, requires_grad=True)
+    out = pooled([m] * 4, torch.tensor([[0.0, 0, 0, 16, 16]]), 7, STRIDES)
+    graph, seen = [out.grad_fn], set()
+    while graph:
+        node = graph.pop()
+        seen.add(type(node).__name__)
+        graph += [following for following, _ in node.next_functions if following is not None]
+    assert "EmbeddingBagBackward0" in seen
+    assert not any("roi_align" in name for name in seen)
