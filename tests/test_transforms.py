@@ -8,7 +8,7 @@ import torch
 from torchvision import tv_tensors
 
 from maskwright.errors import InputError
-from maskwright.io.image import Image
+from maskwright.io.image import Image, Statistics
 from maskwright.transforms import Augmentation, Frame, Preprocess, RandomWindow, augmenter, resize_target
 
 STILL = Augmentation(**dict.fromkeys(Augmentation.__dataclass_fields__, 0.0))
@@ -40,6 +40,14 @@ def test_percentile_scaling_ignores_single_hot_pixels():
     x, _ = Preprocess(1, scaling="percentile")(Image.from_array(pixels))
     assert float(x[0, 0, 50, 500]) == pytest.approx((500 - 4.5) / 990, abs=0.01)  # 0.5 % lies near 5, 99.5 % near 995
     assert float(x.amax()) == 1.0
+
+
+@pytest.mark.parametrize(("scaling", "expected"), [("percentile", [0.0, 0.25, 1.0]), ("zscore", [-2.0, 0.0, 10.0])])
+def test_a_part_is_scaled_by_the_statistics_of_its_whole(scaling, expected):
+    whole = Statistics(low=0, high=400, mean=100, std=50)
+    part = Image(np.array([[[0], [100], [600]]], np.int16), statistics=whole)
+    x, _ = Preprocess(1, scaling=scaling)(part)
+    assert x.flatten().tolist() == pytest.approx(expected)  # 600 is above the percentile and cut off at 1
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ class Decoded:
         orientation: EXIF orientation of the file, already applied
         container: what an answer to this file is written as
         holds_ids: a mask written by maskwright: values are class ids
+        value_range, window, spacing_mm, remarks: as in Image; None or empty where the file does not say
     """
 
     pixels: NDArray[Any]
@@ -39,6 +40,10 @@ class Decoded:
     orientation: int = 1
     container: str = "png"
     holds_ids: bool = False
+    value_range: tuple[float, float] | None = None
+    window: tuple[float, float] | None = None
+    spacing_mm: tuple[float, float] | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:

@@ -20,6 +20,21 @@ SHOWN_PERCENTILES = (0.5, 99.5)
 SAMPLED_PX = 1_000_000
 
 
+@dataclass(frozen=True)
+class Statistics:
+    """Of the values of the whole that an image is a part of (a volume, a scene), so that all its parts are scaled alike.
+
+    Attributes:
+        low, high: the 0.5 and the 99.5 percentile over all channels
+        mean, std: over all channels
+    """
+
+    low: float
+    high: float
+    mean: float
+    std: float
+
+
 @dataclass(frozen=True, eq=False)
 class Image:
     """One picture, turned upright, in its stored depth.
@@ -32,6 +47,9 @@ class Image:
         spacing_mm: height and width of a pixel, or None where the file does not say
         orientation: EXIF orientation of the file, 1 to 8; already applied to pixels
         container: what an answer to this image is written as: "tiff" for TIFF files, "png" for everything else
+        window: lowest and highest value that people are shown, where the file states them (DICOM); networks never see it
+        statistics: of the whole that this is a part of, which "percentile" and "zscore" then scale by; None: of the pixels
+        remarks: what was done to the values that a reader of the answer should know, a sentence each
     """
 
     pixels: NDArray[Any]
@@ -40,6 +58,9 @@ class Image:
     spacing_mm: tuple[float, float] | None = None
     orientation: int = 1
     container: str = "png"
+    window: tuple[float, float] | None = None
+    statistics: Statistics | None = None
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 3 or 0 in self.pixels.shape:
@@ -89,15 +110,15 @@ class Image:
     def to_uint8(self) -> NDArray[np.uint8]:
         """The picture as shown to people: grey repeated, the first three of many channels, deep values stretched.
 
-        More than 8 bits are stretched between the 0.5 and 99.5 percentile of the shown channels taken together, so that
-        a 12-bit X-ray is not black and colours keep their balance.
+        More than 8 bits are stretched over the file's own window, else between the 0.5 and 99.5 percentile of the shown
+        channels taken together, so that a 12-bit X-ray is not black and colours keep their balance.
 
         Shapes:
             returns: (H, W, 3) uint8
         """
         shown = self.pixels[:, :, :3] if self.channels >= 3 else self.pixels[:, :, :1]
-        if self.pixels.dtype != np.uint8 or self.value_range != (0.0, 255.0):
-            low, high = self.value_range if self.pixels.dtype == np.uint8 else _shown_range(shown)
+        if self.window is not None or self.pixels.dtype != np.uint8 or self.value_range != (0.0, 255.0):
+            low, high = self.window or (self.value_range if self.pixels.dtype == np.uint8 else _shown_range(shown))
             scale = 255.0 / (high - low) if high > low else 0.0
             stretched = (np.nan_to_num(shown, nan=low).astype(np.float32) - np.float32(low)) * np.float32(scale)
             shown = np.clip(stretched + np.float32(0.5), 0, 255).astype(np.uint8)

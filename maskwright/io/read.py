@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from maskwright.errors import FormatError, InputError
 from maskwright.io.decoded import Decoded
-from maskwright.io.image import Image, stored
+from maskwright.io.image import BY_PIXELS, Image, stored
 from maskwright.io.raster import decode_raster
 from maskwright.io.tiff import SIGNATURES, decode_tiff
 
@@ -81,7 +81,8 @@ def read_image(source: str | Path | NDArray[Any] | Image) -> Image:
 def _image(path: Path, found: Decoded) -> Image:
     if found.palette is not None:
         return Image(found.palette[found.pixels], path, orientation=found.orientation, container=found.container)
-    pixels = stored(found.pixels, str(path))
-    if found.top is None:
-        return Image(pixels, path, orientation=found.orientation, container=found.container)
-    return Image(pixels, path, (0.0, float(found.top)), orientation=found.orientation, container=found.container)
+    value_range = found.value_range or (BY_PIXELS if found.top is None else (0.0, float(found.top)))
+    return Image(
+        stored(found.pixels, str(path)), path, value_range, found.spacing_mm, found.orientation, found.container,
+        window=found.window, remarks=found.remarks,
+    )  # fmt: skip

@@ -57,7 +57,7 @@ class Preprocess:
             surpass max_side_px, which it then has
         zoom: magnification on top of that, for things too small for the network's coarse maps
         scaling: "range" by the type's value range to [0, 1]; "percentile" by each image's 0.5 and 99.5 percentile to
-            [0, 1]; "zscore" by each image's mean and standard deviation
+            [0, 1]; "zscore" by each image's mean and standard deviation; of a part of a whole (a volume's slice) by the whole's
         mean, std: one a channel, applied after the scaling
         smooth: a smaller image is the mean of what each pixel covers; False takes points, as some published weights were trained
     """
@@ -117,8 +117,11 @@ class Preprocess:
                 f"{image.path or image.name}: {np.count_nonzero(~np.isfinite(pixels))} values are not finite (nan or infinite); "
                 'replace them by a number, such as the value that means "no data".'
             )
+        whole = image.statistics
         if self.scaling == "range":
             low, high = image.value_range
+        elif whole is not None:
+            low, high = (whole.low, whole.high) if self.scaling == "percentile" else (whole.mean, whole.mean + whole.std)
         elif self.scaling == "percentile":
             # Every 4th pixel gives the same percentiles on a large image at a fraction of the time.
             step = 4 if pixels.shape[0] * pixels.shape[1] > 1 << 18 else 1

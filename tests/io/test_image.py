@@ -121,3 +121,8 @@ def test_large_scene_is_sampled_for_its_contrast():
     pixels[::2, ::4] = 100
     shown = Image(pixels).to_uint8()
     assert (shown[0, 0, 0], shown[0, 1, 0], shown[1, 0, 0]) == (255, 0, 255)
+
+
+def test_the_files_own_window_is_what_people_see():
+    image = Image(np.array([[[-1000], [-160], [40], [240], [3000]]], np.int16), window=(-160.0, 240.0))
+    assert image.to_uint8()[0, :, 0].tolist() == [0, 0, 128, 255, 255]  # (40 + 160) / 400 is the middle
