@@ -1,0 +1,179 @@
+"""Runtimes: a module and an example of its input -> the same function on torch, OpenVINO or ONNX Runtime.
+
+    run = compiled(module, (image,), Way("openvino", "bf16"))
+    (logits,) = run(image)
+
+A run takes tensors and gives a tuple of tensors, may be called from several threads, and computes what the module computes up
+to rounding. Whether the rounding matters is measured (agreement.py), and so is what is quickest (choice.py).
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from maskwright.errors import InputError, MissingExtraError
+from maskwright.inference import conversions
+from maskwright.inference.backends import computes_bf16, computing
+
+if TYPE_CHECKING:
+    import openvino
+
+RuntimeName = Literal["torch", "openvino", "onnx"]
+RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
+Run = Callable[..., tuple[Tensor, ...]]
+Dynamic = tuple[Mapping[int, Any] | None, ...]
+
+_PACKAGES = {"torch": ("torch", "torch"), "openvino": ("openvino", "fast"), "onnx": ("onnxruntime", "export")}
+_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+
+
+class Way(NamedTuple):
+    """What computes, in which number type: Way("openvino", "bf16"); its text is what manifests and people see."""
+
+    runtime: RuntimeName
+    precision: str
+
+    def __str__(self) -> str:
+        return f"{self.runtime} {self.precision}"
+
+
+def installed(runtime: RuntimeName) -> bool:
+    return find_spec(_PACKAGES[runtime][0]) is not None
+
+
+def version_of(runtime: RuntimeName) -> str:
+    """The version of the package behind a runtime; "" where it is not installed."""
+    try:
+        return version(_PACKAGES[runtime][0])
+    except PackageNotFoundError:
+        return ""
+
+
+def require(runtime: RuntimeName) -> None:
+    """Refuse a runtime that is not known or not there.
+
+    Raises:
+        InputError, MissingExtraError: with the known names, or the command that installs it.
+    """
+    if runtime not in RUNTIMES:
+        raise InputError(f"no runtime {runtime!r}; known: auto, {', '.join(RUNTIMES)}.")
+    if not installed(runtime):
+        raise MissingExtraError(*_PACKAGES[runtime], f"the runtime {runtime!r}")
+
+
+def ways_on(device: torch.device) -> tuple[Way, ...]:
+    """Every way that this machine can take, but for the reference and for int8, which has to be prepared (quantising.py)."""
+    types = ("fp32", "bf16") if computes_bf16(device) else ("fp32",)
+    found = [Way("torch", precision) for precision in types]
+    if device.type == "cpu":
+        found += [Way("openvino", precision) for precision in types if installed("openvino")]
+        found += [Way("onnx", "fp32")] if installed("onnx") and find_spec("onnxscript") else []
+    return tuple(found)
+
+
+def compiled(
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    way: Way,
+    *,
+    dynamic: Dynamic | None = None,
+    streams: int = 1,
+    threads: int | None = None,
+    key: str | None = None,
+) -> Run:
+    """The module as a function on a runtime. OpenVINO and ONNX Runtime compute on the CPU.
+
+    The module is put into evaluation mode, and for torch into the layout channels_last, and stays so.
+
+    Args:
+        example: inputs of a size that it will see; the module must take them as they are, all as tensors
+        dynamic: for each input the axes that may have any length, as torch.export's dynamic_shapes; None fixes all sizes
+        streams: how many calls compute side by side, each with its share of the threads; best for many images
+        threads: of all streams together; None takes torch's
+        key: under which the converted model is kept in the cache (cache.key_of); None converts anew
+
+    Raises:
+        InputError, MissingExtraError: the runtime is unknown or not installed, or the module cannot be converted for it.
+    """
+    require(way.runtime)
+    module.eval()
+    threads = threads or torch.get_num_threads()
+    if way.runtime == "torch":
+        return on_torch(module, example[0].device, way.precision)
+    if way.runtime == "openvino":
+        model = conversions.openvino_model(module, example, dynamic, key)
+        return on_openvino(model, way.precision, streams=streams, threads=threads)
+    return on_onnx(conversions.onnx_model(module, example, dynamic, key), threads=max(1, threads // streams))
+
+
+def on_torch(module: nn.Module, device: torch.device, precision: str) -> Run:
+    """The module itself, without gradients, in the layout and number type that are quick."""
+    module = module.to(device).to(memory_format=torch.channels_last).eval()
+
+    def run(*inputs: Tensor) -> tuple[Tensor, ...]:
+        with ExitStack() as settings:
+            computing(settings, device, precision, False)
+            return _flat(module(*(x.to(device) for x in inputs)))
+
+    return run
+
+
+def on_openvino(model: openvino.Model, precision: str, *, streams: int = 1, threads: int = 1) -> Run:
+    """An OpenVINO model on the CPU; each call waits until one of the streams is free."""
+    import openvino
+
+    settings = {
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        "NUM_STREAMS": streams,
+        "INFERENCE_NUM_THREADS": max(threads, streams),
+        # Pinned threads would fight with those that read and write files for the same core.
+        "ENABLE_CPU_PINNING": False,
+    }
+    program = openvino.Core().compile_model(model, "CPU", settings)
+    free: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    for _ in range(streams):
+        free.put(program.create_infer_request())
+
+    def run(*inputs: Tensor) -> tuple[Tensor, ...]:
+        request = free.get()
+        try:
+            found = request.infer([x.detach().contiguous().numpy() for x in inputs], share_inputs=True)
+            return tuple(torch.from_numpy(np.array(found[port])) for port in program.outputs)
+        finally:
+            free.put(request)
+
+    return run
+
+
+def on_onnx(model: bytes, *, threads: int = 1) -> Run:
+    """An ONNX model in ONNX Runtime on the CPU; calls from several threads compute side by side, each with `threads`."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    names = [x.name for x in session.get_inputs()]
+
+    def run(*inputs: Tensor) -> tuple[Tensor, ...]:
+        found = session.run(None, {name: x.detach().contiguous().numpy() for name, x in zip(names, inputs, strict=True)})
+        return tuple(torch.from_numpy(array) for array in found)
+
+    return run
+
+
+def _flat(answer: Any) -> tuple[Tensor, ...]:
+    """The tensors of an answer, in the order in which a converted graph gives them; floats as fp32."""
+    if isinstance(answer, Tensor):
+        return (answer.float() if answer.is_floating_point() else answer,)
+    values = answer.values() if isinstance(answer, Mapping) else answer
+    return tuple(tensor for part in values for tensor in _flat(part))

@@ -1,0 +1,81 @@
+"""Runtimes: the same module gives the same numbers on each, for any size where sizes are open, from several threads at once."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from maskwright.errors import InputError, MissingExtraError
+from maskwright.inference import runtimes
+from maskwright.inference.runtimes import Way, compiled, installed, version_of, ways_on
+
+CPU = torch.device("cpu")
+OPEN = ({2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC},)
+
+
+class Two(nn.Module):
+    """Two answers, so that their order counts: a map of floats and the channel that wins."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.conv = nn.Conv2d(2, 3, 3, padding=1)
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        logits = self.conv(image)
+        return {"logits": logits, "best": logits.argmax(1)}
+
+
+def needs(runtime):
+    return pytest.mark.skipif(not installed(runtime), reason=f"{runtime} is not installed")
+
+
+EACH = [Way("torch", "fp32"), *(pytest.param(Way(r, "fp32"), marks=needs(r), id=f"{r} fp32") for r in ("openvino", "onnx"))]
+
+
+@pytest.mark.parametrize("way", EACH, ids=str)
+def test_every_runtime_computes_what_the_module_computes(way):
+    module, image = Two(), torch.randn(1, 2, 12, 20)
+    run = compiled(module, (image,), way, dynamic=OPEN)
+    for hw in ((12, 20), (9, 31)):
+        x = torch.randn(1, 2, *hw)
+        logits, best = run(x)
+        expected = module(x)
+        torch.testing.assert_close(logits, expected["logits"].detach(), atol=1e-5, rtol=1e-5)
+        assert (best == expected["best"]).float().mean() > 0.99
+        assert logits.dtype == torch.float32
+
+
+@needs("openvino")
+def test_calls_from_several_threads_do_not_mix():
+    module = Two()
+    run = compiled(module, (torch.randn(1, 2, 8, 8),), Way("openvino", "fp32"), streams=2, threads=2)
+    images = [torch.full((1, 2, 8, 8), float(k)) for k in range(24)]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(run, images))
+    for x, (logits, _) in zip(images, answers, strict=True):
+        torch.testing.assert_close(logits, module(x)["logits"].detach(), atol=1e-4, rtol=1e-4)
+
+
+def test_bf16_on_torch_gives_fp32_tensors():
+    logits, best = compiled(Two(), (torch.randn(1, 2, 8, 8),), Way("torch", "bf16"))(torch.randn(1, 2, 8, 8))
+    assert (logits.dtype, best.dtype) == (torch.float32, torch.int64)
+
+
+def test_what_is_not_there_is_refused(monkeypatch):
+    with pytest.raises(InputError, match="no runtime 'tensorrt'; known: auto, torch, openvino, onnx"):
+        compiled(Two(), (), Way("tensorrt", "fp32"))  # type: ignore[arg-type]
+    monkeypatch.setattr(runtimes, "find_spec", lambda _: None)
+    with pytest.raises(MissingExtraError, match=r"'openvino' needs the package 'openvino': pip install 'maskwright\[fast\]'"):
+        compiled(Two(), (), Way("openvino", "fp32"))
+
+
+def test_ways_are_those_that_are_installed(monkeypatch):
+    monkeypatch.setattr(runtimes, "computes_bf16", lambda _: True)
+    monkeypatch.setattr(runtimes, "find_spec", lambda name: name in ("torch", "openvino") or None)
+    assert [str(way) for way in ways_on(CPU)] == ["torch fp32", "torch bf16", "openvino fp32", "openvino bf16"]
+    assert [str(way) for way in ways_on(torch.device("cuda"))] == ["torch fp32", "torch bf16"]
+    assert version_of("torch").startswith("2.")
