@@ -133,7 +133,8 @@ class _Augmented(TorchDataset[tuple[Tensor, Tensor | Truth]]):
 
     def __getitem__(self, place: Place) -> tuple[Tensor, Tensor | Truth]:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(np.random.SeedSequence((self.seed, place.number)).generate_state(1, np.uint64)[0] >> 1))
+            # Not torch.manual_seed: it seeds the GPUs too, which nothing gives back, and writes down where it was called from.
+            torch.default_generator.manual_seed(_seed_of(self.seed, place.number))
             x, y = self._varied(place.image)
             if isinstance(y, ObjectLayers) and torch.rand(()) < self.copy_paste:
                 other, others = self._varied(int(torch.randint(len(self.prepared), ())))
@@ -183,6 +184,11 @@ def training_batches(
             generator=torch.Generator(),
         )
     )
+
+
+def _seed_of(seed: int, number: int) -> int:
+    """Of one place of the stream, in [0, 2^63)."""
+    return int(np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _batch(entries: list[tuple[Tensor, Tensor | Truth]]) -> tuple[Tensor, Targets]:

@@ -167,27 +167,28 @@ class RandomAppearance(v2.Transform):  # type: ignore[misc]
         self.augmentation = augmentation
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:  # noqa: ARG002
-        a, x = self.augmentation, inpt.as_subclass(Tensor)
+        # A copy, changed in place: a new image for each step of the sums would cost more than the sums.
+        a, x = self.augmentation, inpt.as_subclass(Tensor).clone()
         low, high = x.amin(), x.amax()
         if a.exposure:
-            x = (low + (x - low) * _factor(a.exposure)).clamp(max=high)
+            x.sub_(low).mul_(_factor(a.exposure)).add_(low).clamp_(max=high)
         if a.gamma:
             span = (high - low).clamp(min=1e-6)
-            x = ((x - low) / span).clamp(min=0) ** _factor(a.gamma) * span + low
+            x.sub_(low).div_(span).clamp_(min=0).pow_(_factor(a.gamma)).mul_(span).add_(low)
         if a.contrast or a.brightness:
             mean = x.mean()
-            x = (x - mean) * _factor(a.contrast) + mean + _uniform(-a.brightness, a.brightness)
+            x.sub_(mean).mul_(_factor(a.contrast)).add_(mean).add_(_uniform(-a.brightness, a.brightness))
         if a.saturation and len(x) == 3:
             grey = (x * x.new_tensor(LUMA).view(3, 1, 1)).sum(0, keepdim=True)
-            x = grey + (x - grey) * _factor(a.saturation)
+            x.sub_(grey).mul_(_factor(a.saturation)).add_(grey)
         if a.tint and len(x) > 1:
-            x = x + (torch.rand(len(x), 1, 1) * 2 - 1) * a.tint
+            x.add_((torch.rand(len(x), 1, 1) * 2 - 1) * a.tint)
         if a.blur and torch.rand(()) < 1 / 3:
             x = v2.functional.gaussian_blur(x, kernel_size=[7, 7], sigma=[max(0.1, _uniform(0, a.blur))])
         if a.hide and torch.rand(()) < a.hide:
             x = _hide_rectangle(x)
         if a.noise:
-            x = x + torch.randn_like(x) * _uniform(0, a.noise)
+            x.add_(torch.randn_like(x).mul_(_uniform(0, a.noise)))
         return tv_tensors.Image(x)
 
 
@@ -208,11 +209,10 @@ def _cubic_basis(length: int) -> Tensor:
 
 
 def _hide_rectangle(x: Tensor) -> Tensor:
-    """A copy of x with a rectangle of a tenth to a third of each side set to a value between its least and greatest."""
+    """x, in which a rectangle of a tenth to a third of each side is set to a value between its least and greatest."""
     h, w = x.shape[-2:]
     tall, wide = (max(1, round(n * _uniform(0.1, 0.33))) for n in (h, w))
     top, left = int(torch.randint(h - tall + 1, ())), int(torch.randint(w - wide + 1, ()))
-    x = x.clone()
     x[..., top : top + tall, left : left + wide] = _uniform(float(x.amin()), float(x.amax()))
     return x
 
