@@ -38,7 +38,7 @@ LEVELS = (
     ("io",),
     ("ops",),
     ("classes",),
-    ("errors", "progress"),
+    ("errors", "progress", "processes"),
 )
 LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 MODULES = sorted(PACKAGE.rglob("*.py"))

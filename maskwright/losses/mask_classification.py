@@ -16,7 +16,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from maskwright.errors import InputError
-from maskwright.losses.across import summed_over_processes
+from maskwright.processes import summed_over_processes
 
 CLASS, MASK, DICE = 2.0, 5.0, 5.0  # factors, in the matching and in the loss
 NOTHING = 0.1  # weight of the queries that nothing was matched to, in cross entropy

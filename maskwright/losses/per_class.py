@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from maskwright.losses.across import summed_over_processes
 from maskwright.losses.settings import check_choice
+from maskwright.processes import summed_over_processes
 
 
 def check_grouping(loss: str, per: str, classes: str) -> None:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from maskwright.errors import InputError
-from maskwright.losses.across import summed_over_processes
 from maskwright.losses.pixels import Pixels
+from maskwright.processes import summed_over_processes
 
 
 def pixel_weights(pixels: Pixels, weights: Tensor | None) -> Tensor:

@@ -14,8 +14,8 @@ from maskwright.data.split import INNER, as_trained
 from maskwright.data.wording import counted
 from maskwright.errors import CheckpointError, InputError
 from maskwright.io.write import fresh_folder
+from maskwright.processes import Processes
 from maskwright.progress import progress, say
-from maskwright.training.processes import Processes
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from maskwright.data.loader import PreparedPairs, Targets, training_batches
 from maskwright.errors import InputError, Interrupted
 from maskwright.inference.backends import choose_device
 from maskwright.io.write import write_json, write_text
+from maskwright.processes import Processes, processes
 from maskwright.progress import progress, say
 from maskwright.recipe import Recipe, read_settings
 from maskwright.training.log import TRACKERS, RunLog
@@ -36,7 +37,6 @@ from maskwright.training.loop import fit
 from maskwright.training.measure import Learner, choose_computation, run_steps, steps_in
 from maskwright.training.opening import Options, check_free, folder_to_resume, new_folder, open_data, saved_options
 from maskwright.training.plan import Machine, fingerprint, looks_in, plan, scheduled, validations_in
-from maskwright.training.processes import Processes, processes
 from maskwright.training.reporter import Reporter
 from maskwright.training.setup import Parent, check_buildable, make_learner, with_weights
 from maskwright.training.state import Progress, load_state

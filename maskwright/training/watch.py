@@ -16,10 +16,10 @@ import torch
 from maskwright.checkpoint import Manifest, save_checkpoint
 from maskwright.data.dataset import Dataset, Pair
 from maskwright.errors import Interrupted
+from maskwright.processes import Processes
 from maskwright.recipe import Recipe
 from maskwright.training.log import RunLog
 from maskwright.training.measure import Learner
-from maskwright.training.processes import Processes
 from maskwright.training.reporter import Reporter
 from maskwright.training.state import Progress, save_state
 from maskwright.training.validate import validate

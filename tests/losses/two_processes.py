@@ -1,4 +1,4 @@
-"""One of two processes that train on half a batch each; run by test_across.py: rank, file to meet at, file for the answer."""
+"""One of two processes that train on half a batch each; run by test_two_processes.py: rank, file to meet at, file for the answer."""
 
 from __future__ import annotations
 

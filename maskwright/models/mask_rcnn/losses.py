@@ -2,7 +2,8 @@
 
 Source: He et al. 2017, arXiv:1703.06870, section 3; Ren et al. 2015, arXiv:1506.01497, equation 1; numbers of boxes and
 thresholds as in torchvision, which has them from arXiv:1612.03144.
-Each is a mean over what was sampled of the whole batch. Where a mean of nothing would not be a number, it is 0.
+Each is a mean over what was sampled of the whole batch, on all processes together. Where a mean of nothing would not be a number,
+it is 0.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor
 from maskwright.models.mask_rcnn.boxes import FROM_ANCHORS, FROM_PROPOSALS, encoded
 from maskwright.models.mask_rcnn.matching import Sampler, matched
 from maskwright.models.mask_rcnn.truth import Truth, mask_targets
+from maskwright.processes import summed_over_processes
 
 ANCHOR_HITS, PROPOSAL_HITS = 0.5, 0.25  # share of hits among those sampled of an image, at most
 MISS, HIT = 0.3, 0.7  # IoU of anchors
@@ -61,8 +63,8 @@ def proposal_losses(
         targets.append(encoded(truth.boxes[which[hits]], anchors[hits], FROM_ANCHORS))
     each = F.binary_cross_entropy_with_logits(torch.cat(logits), torch.cat(wanted).to(objectness), reduction="sum")
     boxes = F.smooth_l1_loss(torch.cat(given), torch.cat(targets), beta=BETA, reduction="sum")
-    total = max(1, sum(len(part) for part in logits))
-    return each / total, boxes / total
+    each, boxes = means([each, boxes], sum(len(part) for part in logits))
+    return each, boxes
 
 
 @torch.no_grad()
@@ -93,8 +95,8 @@ def box_losses(logits: Tensor, deltas: Tensor, chosen: Sequence[Chosen], truths:
     ]
     hits = (labels > 0).nonzero()[:, 0]
     boxes = F.smooth_l1_loss(deltas[hits, labels[hits]], torch.cat(targets), beta=BETA, reduction="sum")
-    count = max(1, len(labels))
-    return F.cross_entropy(logits, labels, reduction="sum") / count, boxes / count
+    kinds, boxes = means([F.cross_entropy(logits, labels, reduction="sum"), boxes], len(labels))
+    return kinds, boxes
 
 
 def mask_loss(logits: Tensor, hits: Sequence[Chosen], truths: Sequence[Truth]) -> Tensor:
@@ -105,8 +107,13 @@ def mask_loss(logits: Tensor, hits: Sequence[Chosen], truths: Sequence[Truth]) -
         returns: a scalar; 0 with a gradient of 0 where there is no hit
     """
     labels = torch.cat([h.labels for h in hits])
-    if not len(labels):
-        return logits.sum() * 0
     targets = [mask_targets(t, h.boxes, h.objects, logits.shape[-1]) for h, t in zip(hits, truths, strict=True)]
     own = logits[torch.arange(len(labels), device=labels.device), labels]
-    return F.binary_cross_entropy_with_logits(own, torch.cat(targets))
+    (mean,) = means([F.binary_cross_entropy_with_logits(own, torch.cat(targets), reduction="sum")], own.numel())
+    return mean
+
+
+def means(sums: Sequence[Tensor], count: int) -> list[Tensor]:
+    """Sums over all processes, each by the count of all processes; 0 where that is 0."""
+    totals = summed_over_processes(torch.stack([*sums, sums[0].new_tensor(float(count))]))
+    return list(totals[:-1] / totals[-1].clamp(min=1))

@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from maskwright.losses.across import summed_over_processes
+from maskwright.processes import summed_over_processes
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
 

@@ -1,4 +1,8 @@
-"""Several training processes under torchrun: who am I, and how text gets from the first process to the others."""
+"""Several processes under torchrun: who am I, how text gets from the first process to the others, and sums over all of them.
+
+Averaging each process's own loss is not the loss of all: a process whose images are mostly ignored, or hold one object where
+others hold fifty, would weigh as much as the others, and Dice is no mean over images at all. So sums are added up first.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -62,3 +68,29 @@ def processes() -> Iterator[Processes]:
         yield Processes(dist.get_rank(), count, int(os.environ.get("LOCAL_RANK", "0")))
     finally:
         dist.destroy_process_group()
+
+
+def summed_over_processes(sums: Tensor) -> Tensor:
+    """The sum of a tensor over all processes, with gradients; the tensor itself outside a distributed run.
+
+    Every process must call it, with the same shape, in the same order, and run backward as often as the others. The
+    gradient is that of the sum of all processes' losses, N times the loss's own: DistributedDataParallel divides by N.
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return sums
+    total: Tensor = _Sum.apply(sums)
+    return total
+
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(_ctx: Any, sums: Tensor) -> Tensor:
+        total = sums.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
