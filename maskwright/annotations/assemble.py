@@ -23,8 +23,8 @@ def instances_of(annotations: Annotations, k: int, hw: tuple[int, int]) -> tuple
     """The objects of image k as masks on an image of hw, with the remarks of the reader and of this step.
 
     Masks follow the rule of their file. Ids are the file's where every object has its own, else 1, 2, ... in the file's order.
-    Boxes are those that the file states, and those of the masks where it states none or one without extent. Objects without a
-    pixel, and masks that are not of the image's size, are left out with a remark.
+    Boxes are those that the file states, and those of the masks where it states none or one without extent. Scores are kept where
+    every object has one. Objects without a pixel, and masks that are not of the image's size, are left out with a remark.
 
     Args:
         hw: the size of the image on disk; annotations[k].hw only where no image is there
@@ -66,12 +66,14 @@ def assembled(kept: Sequence[tuple[Drawn, Rle]], classes: ClassMap, hw: tuple[in
     """Usable objects as Instances; see instances_of for ids and boxes."""
     ids = [one.id for one, _ in kept if one.id is not None and 1 <= one.id <= MOST_ID]
     own = len(set(ids)) == len(kept)
+    scores = [one.score for one, _ in kept if one.score is not None]
     boxes = [one.box_xyxy if _has_extent(one.box_xyxy) else mask.box_xyxy for one, mask in kept]
     return Instances(
         hw,
         classes,
         np.array([one.class_id for one, _ in kept], np.int64),
         tuple(mask for _, mask in kept),
+        scores=np.array(scores, np.float32) if kept and len(scores) == len(kept) else None,
         boxes_xyxy=np.array(boxes, np.float32).reshape(-1, 4),
         ids=np.array(ids if own else range(1, len(kept) + 1), np.int64),
         crowd=np.array([one.crowd for one, _ in kept], bool),

@@ -185,7 +185,7 @@ def _share_out(
         if key not in by_id:
             strays[key] += 1
             continue
-        kept = {name: row[name] for name in ("id", "category_id", "segmentation", "bbox", "iscrowd") if name in row}
+        kept = {name: row[name] for name in ("id", "category_id", "segmentation", "bbox", "iscrowd", "score") if name in row}
         by_id[key].rows.append({"k": k, "file": file_k, **kept})
     if strays:
         some = ", ".join(str(key) for key in list(strays)[:_MOST_NAMED])

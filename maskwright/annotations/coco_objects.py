@@ -64,7 +64,12 @@ def _object(
         box = _box(row.get("bbox"), where)
     except FormatError as error:
         remarks.append(Remark("bad-object", f"{str(error).rstrip('.')}; the box of its mask is taken.", image.name, image.file))
-    return Drawn(class_id, rings, rle, COCO, box, crowd, i, name)
+    score = None
+    try:
+        score = _score(row.get("score"), where)
+    except FormatError as error:
+        remarks.append(Remark("bad-object", f"{str(error).rstrip('.')}; it is passed over.", image.name, image.file))
+    return Drawn(class_id, rings, rle, COCO, box, crowd, i, name, score)
 
 
 def _class_id(row: Mapping[str, Any], where: str, table: Table) -> int:
@@ -132,6 +137,16 @@ def _box(value: object, where: str) -> tuple[float, float, float, float] | None:
         raise FormatError(f"{where}: its bbox holds {given.size} numbers; expected x, y, width, height.")
     x, y, w, h = (float(v) for v in given)
     return x, y, x + w, y + h
+
+
+def _score(value: object, where: str) -> float | None:
+    """Of an answer, as this project writes them; None where the file states none."""
+    if value is None:
+        return None
+    score = number(value, where, "its score")
+    if not 0 <= score <= 1:
+        raise FormatError(f"{where}: its score is {score:g}; expected a number from 0 to 1.")
+    return score
 
 
 def mask_of_row(row: Mapping[str, Any], where: str, hw: tuple[int, int]) -> Rle:

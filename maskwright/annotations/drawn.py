@@ -46,6 +46,7 @@ class Drawn:
         box_xyxy: the box that the file states, in pixels, half open; None where it states none
         crowd: one mask for many objects
         id: the file's own number of the object in its image, None where it has none
+        score: in [0, 1], where the file holds answers; None where it states none
         where: the object's place in its file, for messages: "annotation 17", "line 3"
     """
 
@@ -57,6 +58,7 @@ class Drawn:
     crowd: bool = False
     id: int | None = None
     where: str = ""
+    score: float | None = None
 
     def mask(self, hw: tuple[int, int]) -> Rle:
         """What the object covers on an image of this size.

@@ -296,3 +296,11 @@ def test_colours_that_categories_state(tmp_path, stated, taken):
     found = coco.read(write(tmp_path / "set.json", [annotation(1)], categories=categories))
     expected = tuple(map(tuple, stated)) if taken else ClassMap((0, 3, 90), ("background", "ship", "tug")).colours[1:]
     assert found.classes.colours[1:] == expected
+
+
+def test_scores_of_answers_are_read_again(tmp_path):
+    _, objects, remarks = read_one(tmp_path, annotation(1, score=0.25), annotation(2), annotation(3, score=7))
+    assert [d.score for d in objects] == [0.25, None, None]
+    assert [r.text for r in remarks] == [
+        f"{tmp_path / 'set.json'}: annotation 3: its score is 7; expected a number from 0 to 1; it is passed over."
+    ]

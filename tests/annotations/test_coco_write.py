@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from maskwright.annotations.assemble import instances_of
 from maskwright.annotations.coco_write import results, segmentation, write, write_results
 from maskwright.annotations.drawn import AnnotatedImage
+from maskwright.annotations.formats import read_annotations
 from maskwright.classes import ClassMap
 from maskwright.instances import Instances
 from maskwright.ops.polygons import fill_coco
@@ -154,3 +156,18 @@ def test_empty_masks_are_said(tmp_path):
     remarks = write(tmp_path, [(image("a"), objects(np.zeros((6, 8), bool)))], copy_images=False)
     assert [(r.code, r.image) for r in remarks] == [("zero-area", "a")]
     assert json.loads((tmp_path / "annotations/instances_all.json").read_text())["annotations"] == []
+
+
+def test_scores_come_back(tmp_path):
+    write(tmp_path, [(image("a"), objects(SQUARE, RING, scores=np.array([0.5, 0.25], np.float32)))], copy_images=False)
+    read = read_annotations(tmp_path / "annotations" / "instances_all.json")
+    found, _ = instances_of(read, 0, (6, 8))
+    np.testing.assert_array_equal(found.scores, [0.5, 0.25])
+
+
+def test_a_truth_has_no_scores_and_a_part_of_them_is_none(tmp_path):
+    top = written(tmp_path, (image("a"), objects(SQUARE, RING, scores=np.array([0.5, 0.25], np.float32))))
+    del top["annotations"][1]["score"]
+    (tmp_path / "part.json").write_text(json.dumps(top))
+    found, _ = instances_of(read_annotations(tmp_path / "part.json"), 0, (6, 8))
+    assert found.scores is None
