@@ -17,12 +17,13 @@ from maskwright.errors import InputError
 from maskwright.instances import Instances
 from maskwright.io.image import Image
 from maskwright.io.read import read_image
+from maskwright.io.volumes import save_slice
 from maskwright.io.write import atomic, write_mask, write_png
 from maskwright.ops import draw, draw_instances
 from maskwright.ops.colour import colour_labels, heat
 from maskwright.ops.cutout import FEATHER_PX, blurred_behind, covering, cut_out, flat, put_before
 
-SUFFIXES = {"png": ".png", "tiff": ".tif"}
+SUFFIXES = {"png": ".png", "tiff": ".tif", "dicom": ".dcm", "nifti": ".nii.gz"}
 LABELS = "labels"
 
 Keep = str | int | Sequence[str | int]
@@ -217,7 +218,8 @@ class Segmentation:
         """Write the answer into folder; each file is complete or not there.
 
         Files:
-            <name>.png, or <name>.tif for an answer to a TIFF: class ids, with the class colours as palette (format "labels")
+            <name>.png, or <name>.tif for an answer to a TIFF: class ids, with the class colours as palette (format "labels");
+            <name>.dcm (DICOM-SEG) for an answer to a DICOM file, <name>.nii.gz for one to a flat NIfTI file
             <name>_overlay.png: the overlay with its legend
             <name>_probs.npy: float16 (K, H, W)
             <name>_uncertainty.png: where the answer has one: black to yellow, yellow for the least certain pixel of the image
@@ -238,7 +240,10 @@ class Segmentation:
         written: list[Path] = []
         if LABELS in formats:
             written.append(Path(folder) / f"{self.name}{SUFFIXES[container]}")
-            write_mask(written[0], self.labels, self.classes, container)
+            if container in ("dicom", "nifti") and self.image is not None and self.image.path is not None:
+                save_slice(written[0], self.image.path, self.labels, self.classes)
+            else:
+                write_mask(written[0], self.labels, self.classes, container)
         if overlay:
             written.append(Path(folder) / f"{self.name}_overlay.png")
             write_png(written[-1], self.overlay())

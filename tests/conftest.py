@@ -89,3 +89,58 @@ def run(
         return (code if isinstance(code, int) else 0), out, err
 
     return command
+
+
+@pytest.fixture
+def draw_dicom() -> Callable[..., Path]:
+    """Write a DICOM file as a scanner would: draw_dicom(path, pixels, PixelSpacing=[2, 3], ...); None leaves an element out."""
+
+    def draw(path: Path, pixels: np.ndarray | None, **elements: object) -> Path:
+        from pydicom.dataset import FileDataset, FileMetaDataset
+        from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+        meta = FileMetaDataset()
+        meta.TransferSyntaxUID = elements.pop("syntax", ExplicitVRLittleEndian)
+        file = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+        given: dict[str, object] = {
+            "SOPClassUID": CTImageStorage, "SOPInstanceUID": generate_uid(), "StudyInstanceUID": "1.2.3",
+            "SeriesInstanceUID": "1.2.3.4", "FrameOfReferenceUID": "1.2.3.5", "Modality": "CT", "PatientName": "SECRET^NAME",
+            "PatientID": "SECRET-ID",
+        }  # fmt: skip
+        if pixels is not None:
+            given |= {
+                "Rows": pixels.shape[0], "Columns": pixels.shape[1], "SamplesPerPixel": 1,
+                "PhotometricInterpretation": "MONOCHROME2", "BitsAllocated": 8 * pixels.itemsize,
+                "BitsStored": 8 * pixels.itemsize, "PixelRepresentation": int(pixels.dtype.kind == "i"),
+                "PixelData": pixels.tobytes(),
+            }  # fmt: skip
+        given |= elements
+        for keyword, value in given.items():
+            if value is not None:
+                setattr(file, keyword, value)
+        if "BitsStored" in file:
+            file.HighBit = file.BitsStored - 1
+        meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = file.SOPClassUID, file.SOPInstanceUID
+        if "PixelData" in file:
+            file["PixelData"].VR = "OW" if file.BitsAllocated > 8 else "OB"
+        file.save_as(path, enforce_file_format=True)
+        return path
+
+    return draw
+
+
+@pytest.fixture
+def draw_series(draw_dicom: Callable[..., Path]) -> Callable[..., Path]:
+    """A folder of axial slices z mm apart, written in an order that is neither that of the names nor of the numbers."""
+
+    def draw(folder: Path, pixels: np.ndarray, z: float = 2.5, **elements: object) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        for k in range(len(pixels)):
+            given = {
+                "ImagePositionPatient": [-10, -20, 5 + z * k], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+                "PixelSpacing": [0.5, 0.75], "SliceThickness": 2, "InstanceNumber": 7 * k % 5, "SOPInstanceUID": f"1.2.3.4.{k + 1}",
+            }  # fmt: skip
+            draw_dicom(folder / f"IM{(3 * k + 2) % len(pixels):03d}.dcm", pixels[k], **given, **elements)
+        return folder
+
+    return draw

@@ -221,10 +221,14 @@ def predict(
     out: Annotated[Path | None, value("DIR", "Where the masks go; default predictions/<source>.")] = None,
     overlay: Annotated[bool, flag("--overlay", "Write <name>_overlay.png, the mask drawn over its image.")] = False,
     format_: Annotated[
-        str | None, value("NAMES", "labels, and of objects ids, coco, geojson, labelme, yolo, masks; commas between.", "--format")
+        str | None,
+        value(
+            "NAMES", "labels; nifti of volumes; of objects ids, coco, geojson, labelme, yolo, masks; commas between.", "--format"
+        ),
     ] = None,
     min_score: Annotated[float | None, value("S", "Leave out objects with a lower score; default 0.5.")] = None,
     blur_background: Annotated[float | None, value("PX", "Write <name>_blurred.png: sharp objects, blurred background.")] = None,
+    slice_axis: Annotated[str, value("AXIS", "Cut NIfTI volumes: auto, axial, coronal, sagittal, 0, 1 or 2.")] = "auto",
     uncertainty: Annotated[int, value("PASSES", "Average passes with dropout on; writes <name>_uncertainty.png.")] = 0,
     probabilities: Annotated[bool, flag("--probabilities", "Write <name>_probs.npy, float16 (classes, H, W).")] = False,
     device: given.Device = "auto",
@@ -236,7 +240,7 @@ def predict(
     overwrite: Annotated[bool, flag("--overwrite", "Replace masks that are already there.")] = False,
     as_json: given.Json = False,
 ) -> None:
-    """Segment images and folders of images. Masks have their image's size; a bad file is listed and the rest goes on."""
+    """Segment images, volumes and folders of them. Masks have their image's size; a bad file is listed and the rest goes on."""
     from maskwright.inference.files import predict_files
     from maskwright.inference.predictor import Predictor
 
@@ -245,13 +249,17 @@ def predict(
         report = predict_files(
             predictor, sources, folder, overlay=overlay, probabilities=probabilities, overwrite=overwrite,
             stored_orientation=stored_orientation, formats=format_.split(",") if format_ else (),
-            blur_background_px=blur_background, workers=workers, progress=step,
+            blur_background_px=blur_background, slice_axis=slice_axis, workers=workers, progress=step,
         )  # fmt: skip
     if as_json:
         print_json({"out": str(folder), "runtime": predictor.runtime, **report.to_dict()})
     else:
         images = len(report.done) + len(report.failed)
         typer.echo(f"{folder}: masks of {len(report.done)} of {images} images ({predictor.runtime}).")
+        for volume in report.volumes:
+            typer.echo(f"  {volume}")
+            for remark in volume.remarks:
+                say(f"{volume.source}: {remark}")
         for failure in report.failed:
             say(f"failed: {failure}")
     if not report.ok:

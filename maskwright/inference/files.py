@@ -10,7 +10,7 @@ import errno
 import io
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -23,7 +23,10 @@ from numpy.typing import NDArray
 from maskwright.annotations.saving import ENDINGS, checked
 from maskwright.errors import InputError
 from maskwright.inference.predictor import Failure, Predictor
+from maskwright.inference.volumes import VolumeReport, VolumeWork
+from maskwright.io.nifti import NIFTI_SUFFIXES
 from maskwright.io.read import IMAGE_SUFFIXES
+from maskwright.io.volumes import is_volume_file
 from maskwright.io.write import write_png, write_text
 from maskwright.ops.rle import Rle
 from maskwright.result import LABELS, SUFFIXES, Segmentation
@@ -36,11 +39,12 @@ _DISK_ENDS_IT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 @dataclass(frozen=True)
 class PredictReport:
     """What predict_files did: the first file written for each input, the inputs that have none with the reason, and of models
-    that find objects how many of each class every input holds."""
+    that find objects how many of each class every input holds; and of volumes how much of each class they hold."""
 
     done: tuple[Path, ...]
     failed: tuple[Failure, ...]
     counts: tuple[tuple[str, dict[str, int]], ...] = ()
+    volumes: tuple[VolumeReport, ...] = ()
 
     def total(self) -> dict[str, int]:
         """Objects of each class over all images."""
@@ -56,7 +60,8 @@ class PredictReport:
     def to_dict(self) -> dict[str, Any]:
         failed = [{"source": f.source, "reason": f.reason} for f in self.failed]
         counts = {"counts": dict(self.counts)} if self.counts else {}
-        return {"done": [str(p) for p in self.done], "failed": failed, **counts}
+        volumes = {"volumes": [v.to_dict() for v in self.volumes]} if self.volumes else {}
+        return {"done": [str(p) for p in self.done], "failed": failed, **counts, **volumes}
 
 
 @dataclass(frozen=True)
@@ -79,10 +84,11 @@ def predict_files(
     stored_orientation: bool = False,
     formats: Sequence[str] = (),
     blur_background_px: float | None = None,
+    slice_axis: str = "auto",
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
 ) -> PredictReport:
-    """Segment files and folders of images into out.
+    """Segment files and folders of images and volumes into out.
 
     A folder is searched with its subfolders, which appear in out again. Every file is written whole or not at all, so an
     interruption (Ctrl-C) leaves only finished answers.
@@ -94,6 +100,7 @@ def predict_files(
         formats: what is written, see Segmentation.save; default: labels, and of objects their ids as well. Models that find
             objects also give counts.csv, a line an image
         blur_background_px: write <name>_blurred.png as well, see Segmentation.blur_background
+        slice_axis: along which NIfTI volumes are cut, see io/nifti_axes.py
         workers: threads that read, and threads that write
         progress: called with (finished, all) after each input
 
@@ -101,20 +108,23 @@ def predict_files(
         InputError: there is nothing to do, an answer is already there, an answer would replace an input, or the disk is
             full. An input that cannot be read or answered is no error: it is in the report's `failed`.
     """
-    jobs = plan([sources] if isinstance(sources, (str, Path)) else list(sources), Path(out))
+    below = inputs_below([sources] if isinstance(sources, (str, Path)) else list(sources), Path(out))
+    of_volumes = {path: place for path, place in below.items() if is_volume_file(path)}
+    jobs = plan({path: place for path, place in below.items() if path not in of_volumes}, Path(out))
+    volumes = VolumeWork(of_volumes, Path(out), formats, axis=slice_axis, overlay=overlay, overwrite=overwrite)
+    volumes.refuse(probabilities=probabilities, blur_background=blur_background_px is not None, uncertainty=predictor.passes > 0)
+    wanted = _formats(predictor, formats if jobs else (), probabilities=probabilities)  # without pictures they are of volumes
     more = {
         "_overlay.png": overlay,
         "_uncertainty.png": predictor.passes > 0,
         "_probs.npy": probabilities,
         "_blurred.png": blur_background_px is not None,
     }
-    formats = list(formats) or ([LABELS, "ids"] if predictor.finds_objects else [LABELS])
-    of_objects = checked(name for name in formats if name != LABELS)
-    if of_objects and not predictor.finds_objects:
-        raise InputError(f"--format {','.join(of_objects)} holds objects, this model finds classes only; leave it out.")
-    if probabilities and predictor.finds_objects:
-        raise InputError("--probabilities are of pixels, this model scores objects; leave it out.")
-    _check_free(jobs, [*(ENDINGS[f] for f in of_objects), *(e for e, wanted in more.items() if wanted)], overwrite=overwrite)
+    _check_free(
+        jobs,
+        [*(ENDINGS[f] for f in wanted if f != LABELS), *(e for e, is_wanted in more.items() if is_wanted)],
+        overwrite=overwrite,
+    )
     counts_file = Path(out) / COUNTS_FILE
     if predictor.finds_objects and not overwrite and counts_file.exists():
         raise InputError(f"{counts_file}: is already there. Give --overwrite to replace it, or another folder with --out.")
@@ -127,7 +137,7 @@ def predict_files(
             names = Counter(found.instances.names)
             classes = [n for i, n in zip(found.classes.ids, found.classes.names, strict=True) if i != found.classes.background]
             counts[str(job.source)] = {name: names[name] for name in classes}
-        written = found.save(job.folder, overlay=overlay, probabilities=probabilities, formats=formats)
+        written = found.save(job.folder, overlay=overlay, probabilities=probabilities, formats=wanted)
         if blur_background_px is not None:
             written.append(job.folder / f"{job.name}_blurred.png")
             write_png(written[-1], found.blur_background(blur_background_px))
@@ -142,11 +152,24 @@ def predict_files(
             else:
                 done.append(outcome)
             if progress:
-                progress(finished, len(jobs))
+                progress(finished, len(jobs) + volumes.slices)
     ordered = tuple((str(job.source), counts[str(job.source)]) for job in jobs if str(job.source) in counts)
     if ordered:
         _write_counts(counts_file, ordered)
-    return PredictReport(tuple(done), tuple(failed), ordered)
+    measured, unanswered = volumes.predict(predictor, before=len(jobs), readers=workers, progress=progress)
+    done += [one.file for one in measured]
+    return PredictReport(tuple(done), (*failed, *unanswered), ordered, measured)
+
+
+def _formats(predictor: Predictor, given: Sequence[str], *, probabilities: bool) -> list[str]:
+    """The formats of pictures' answers: those that were given, else labels, and of objects their ids as well."""
+    formats = list(given) or ([LABELS, "ids"] if predictor.finds_objects else [LABELS])
+    of_objects = checked(name for name in formats if name != LABELS)
+    if of_objects and not predictor.finds_objects:
+        raise InputError(f"--format {','.join(of_objects)} holds objects, this model finds classes only; leave it out.")
+    if probabilities and predictor.finds_objects:
+        raise InputError("--probabilities are of pixels, this model scores objects; leave it out.")
+    return formats
 
 
 def _write_counts(path: Path, counts: Sequence[tuple[str, dict[str, int]]]) -> None:
@@ -158,16 +181,13 @@ def _write_counts(path: Path, counts: Sequence[tuple[str, dict[str, int]]]) -> N
     write_text(path, text.getvalue())
 
 
-def plan(sources: Sequence[str | Path], out: Path) -> tuple[Job, ...]:
-    """Every input with the place of its answer.
-
-    Files found in a folder keep their path below it, files given by name keep their name. Where stems of different folders
-    meet, all keep their path below the folder they share. Files that differ in the suffix alone keep it: x.jpg.png.
+def inputs_below(sources: Sequence[str | Path], out: Path) -> dict[Path, Path]:
+    """Every input file with its path below the folder it was found in; of a file given by name its name.
 
     Raises:
         InputError: there is no image at all, a folder cannot be listed, or out is one of the folders.
     """
-    below: dict[Path, Path] = {}  # input -> path of the answer below out, with the input's suffix
+    below: dict[Path, Path] = {}
     for source in map(Path, sources):
         if source.is_dir():
             below |= {path: path.relative_to(source) for path in _images_in(source, out)}
@@ -175,7 +195,16 @@ def plan(sources: Sequence[str | Path], out: Path) -> tuple[Job, ...]:
             below[source] = Path(source.name)
     if not below:
         where = ", ".join(map(str, sources)) or "no source"
-        raise InputError(f"{where}: no image found; images end in {', '.join(IMAGE_SUFFIXES)}.")
+        raise InputError(f"{where}: no image found; images end in {', '.join((*IMAGE_SUFFIXES, *NIFTI_SUFFIXES))}.")
+    return below
+
+
+def plan(below: Mapping[Path, Path], out: Path) -> tuple[Job, ...]:
+    """Every picture with the place of its answer.
+
+    Where stems of different folders meet, all keep their path below the folder they share. Files that differ in the suffix
+    alone keep it: x.jpg.png.
+    """
     if len({(_stem(b), str(path.parent)) for path, b in below.items()}) > len({_stem(b) for b in below.values()}):
         shared = os.path.commonpath([path.absolute().parent for path in below])
         below = {path: path.absolute().relative_to(shared) for path in below}
@@ -224,7 +253,8 @@ def _images_in(folder: Path, out: Path) -> Iterator[Path]:
     for root, folders, files in os.walk(folder, onerror=stop):
         here = Path(root)
         folders[:] = sorted(f for f in folders if not f.startswith(".") and (here / f).resolve() != answers)
-        yield from (here / f for f in sorted(files) if not f.startswith(".") and Path(f).suffix.lower() in IMAGE_SUFFIXES)
+        shown = (here / f for f in sorted(files) if not f.startswith("."))
+        yield from (path for path in shown if path.suffix.lower() in IMAGE_SUFFIXES or is_volume_file(path))
 
 
 def _stem(below: Path) -> str:

@@ -10,9 +10,13 @@ from numpy.typing import NDArray
 
 from maskwright.errors import FormatError, InputError
 from maskwright.io.decoded import Decoded
+from maskwright.io.dicom import DICOM_SUFFIXES, decode_dicom, is_dicom
 from maskwright.io.image import BY_PIXELS, Image, stored
+from maskwright.io.nifti import is_nifti
 from maskwright.io.raster import decode_raster
 from maskwright.io.tiff import SIGNATURES, decode_tiff
+from maskwright.io.volume import slice_of
+from maskwright.io.volumes import decode_volume, kept_open
 
 Reader = Callable[[Path], Decoded]
 
@@ -28,6 +32,7 @@ READERS: dict[str, Reader] = {
     ".pgm": decode_raster,
     ".tif": decode_tiff,
     ".tiff": decode_tiff,
+    **dict.fromkeys(DICOM_SUFFIXES, decode_dicom),
 }
 IMAGE_SUFFIXES = tuple(READERS)
 
@@ -43,7 +48,12 @@ def decode(path: Path) -> Decoded:
     """
     if path.is_dir():
         raise FormatError(f"{path}: is a folder; expected an image file.")
-    reader = READERS.get(path.suffix.lower())
+    part = slice_of(path)
+    if part is not None:
+        return kept_open(part[0]).decoded(part[1])
+    reader = decode_volume if is_nifti(path) else READERS.get(path.suffix.lower())
+    if reader is None and is_dicom(path):
+        reader = decode_dicom
     if reader is None:
         raise FormatError(f"{path}: suffix {path.suffix!r} is not known; images end in {', '.join(IMAGE_SUFFIXES)}.")
     try:
@@ -72,6 +82,9 @@ def read_image(source: str | Path | NDArray[Any] | Image) -> Image:
         return source
     if isinstance(source, (str, Path)):
         path = Path(source)
+        part = slice_of(path)
+        if part is not None:
+            return kept_open(part[0]).image(part[1])
         return _image(path, decode(path))
     if hasattr(source, "__array_interface__"):
         return Image.from_array(source)

@@ -14,7 +14,7 @@ import pytest
 import tifffile
 
 from maskwright.errors import InputError
-from maskwright.inference.files import as_stored, plan, predict_files
+from maskwright.inference.files import as_stored, inputs_below, plan, predict_files
 from maskwright.io import write
 from maskwright.io.image import Image
 from maskwright.result import Segmentation
@@ -37,7 +37,7 @@ def files_in(folder: Path) -> list[str]:
 
 
 def planned(sources: list[Path], out: Path) -> list[str]:
-    return sorted((job.folder / job.name).relative_to(out).as_posix() for job in plan(sources, out))
+    return sorted((job.folder / job.name).relative_to(out).as_posix() for job in plan(inputs_below(sources, out), out))
 
 
 # ---- what is written ----

@@ -12,6 +12,7 @@ import pytest
 
 from maskwright.errors import FormatError, InputError
 from maskwright.io import IMAGE_SUFFIXES, read_image
+from maskwright.io.dicom import DICOM_SUFFIXES
 from maskwright.io.decoded import LIMIT_VARIABLE
 
 RNG = np.random.default_rng(0)
@@ -198,7 +199,7 @@ def test_unreadable_file_names_the_reason(tmp_path, monkeypatch):
         read_image(tmp_path / "a.png")
 
 
-@pytest.mark.parametrize("suffix", sorted({*IMAGE_SUFFIXES} - {".tif", ".tiff"}))
+@pytest.mark.parametrize("suffix", sorted({*IMAGE_SUFFIXES} - {".tif", ".tiff", *DICOM_SUFFIXES}))
 def test_cut_file_says_so(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     picture = PIL.Image.fromarray(RNG.integers(0, 256, (40, 40), np.uint8))

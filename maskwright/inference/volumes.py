@@ -1,0 +1,258 @@
+"""Volumes slice by slice through the predictor, and the answer in the volume's own container and geometry.
+
+Slices are read while the net works on the one before; labels lie in a temporary file on the disk, so that memory does not grow
+with the number of slices. Where the model scales by an image's own values, the values of the whole volume are taken.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskwright.errors import InputError, MissingExtraError
+from maskwright.inference.predictor import Failure, Predictor
+from maskwright.io.image import Image
+from maskwright.io.volume import Volume
+from maskwright.io.volumes import volumes_among
+from maskwright.io.write import write_png, write_text
+from maskwright.result import LABELS, SUFFIXES, Segmentation
+
+VOLUMES_FILE = "volumes.csv"
+NIFTI = "nifti"
+FORMATS = (LABELS, NIFTI)
+# A disk in this state refuses every later file as well.
+DISK_ENDS_IT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@dataclass(frozen=True)
+class VolumeReport:
+    """What was found in one volume.
+
+    Attributes:
+        source: the file or folder
+        file: the first file written
+        voxels: of each class but the background
+        voxel_ml: volume of one voxel in millilitres; None where the source does not say
+        remarks: what is to be said about the volume, a sentence each
+    """
+
+    source: str
+    file: Path
+    voxels: dict[str, int]
+    voxel_ml: float | None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def ml(self) -> dict[str, float] | None:
+        """Millilitres of each class; None where the size of a voxel is not known."""
+        return None if self.voxel_ml is None else {name: n * self.voxel_ml for name, n in self.voxels.items()}
+
+    def __str__(self) -> str:
+        given = self.ml
+        said = [f"{name} {given[name]:.1f} ml" if given else f"{name} {n} voxels" for name, n in self.voxels.items()]
+        return f"{self.source}: {', '.join(said)}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "source": self.source,
+            "file": str(self.file),
+            "voxels": self.voxels,
+            "ml": self.ml,
+            "remarks": list(self.remarks),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeJob:
+    """A volume, and the files of its answer: the first holds the labels."""
+
+    volume: Volume
+    targets: tuple[Path, ...]
+
+
+class VolumeWork:
+    """All volumes among the inputs of one command: what is written where is settled here, before any work.
+
+    Args:
+        below: the volumes' files, each with its path below the folder of answers
+        formats: "labels" for the volume's own container, "nifti"; none is labels
+        axis: along which NIfTI volumes are cut, see io/nifti_axes.py
+
+    Attributes:
+        slices: of all volumes together
+
+    Raises:
+        InputError: a format is not of volumes, two volumes would be answered by one file, an answer would replace an input, or
+            is already there.
+    """
+
+    def __init__(
+        self, below: Mapping[Path, Path], out: Path, formats: Sequence[str], *, axis: str, overlay: bool, overwrite: bool
+    ) -> None:
+        found, wrong = volumes_among(below, axis)
+        self._failed = [Failure(str(path), reason) for path, reason in wrong]
+        self._jobs = volume_jobs(found, below, out, list(formats) or [LABELS]) if found else []
+        self._overlay, self._table = overlay, out / VOLUMES_FILE
+        targets = [target for job in self._jobs for target in job.targets]
+        targets += [overlay_of(job) for job in self._jobs if overlay]
+        _check_free([*targets, *([self._table] if found else [])], below, overwrite)
+        self.slices = sum(len(volume) for volume in found)
+
+    def refuse(self, **wanted: bool) -> None:
+        """Say which of the wished files volumes do not have.
+
+        Raises:
+            InputError: one is wanted.
+        """
+        asked = [f"--{name.replace('_', '-')}" for name, is_wanted in wanted.items() if is_wanted]
+        if asked and (self._jobs or self._failed):
+            raise InputError(f"{', '.join(asked)}: is of pictures, volumes are answered by labels alone; leave it out.")
+
+    def predict(
+        self, predictor: Predictor, *, before: int, readers: int, progress: Callable[[int, int], None] | None
+    ) -> tuple[tuple[VolumeReport, ...], tuple[Failure, ...]]:
+        """Answer one volume after the other; volumes.csv says how much of each class they hold.
+
+        Args:
+            before: inputs that are finished already, for progress(finished, all), which is called after each slice
+        """
+        done: list[VolumeReport] = []
+        failed = list(self._failed)
+        finished, total = before, before + self.slices
+        while self._jobs:
+            job = self._jobs.pop(0)  # with it goes the unpacked copy of a .nii.gz
+            step = partial(_report, progress, finished, total) if progress else None
+            found = predict_volume(predictor, job, overlay=self._overlay, readers=readers, step=step)
+            if isinstance(found, Failure):
+                failed.append(found)
+            else:
+                done.append(found)
+            finished += len(job.volume)
+        if done:
+            write_table(self._table, done)
+        return tuple(done), tuple(failed)
+
+
+def volume_jobs(volumes: Iterable[Volume], below: Mapping[Path, Path], out: Path, formats: Sequence[str]) -> list[VolumeJob]:
+    """The volumes with the files of their answers.
+
+    Args:
+        below: of each input file its path below the folder of answers
+        formats: "labels" in the volume's own container, "nifti"
+
+    Raises:
+        InputError: a format is not of volumes, or two volumes would be answered by one file.
+    """
+    wrong = [name for name in formats if name not in FORMATS]
+    if wrong:
+        raise InputError(f"--format {','.join(wrong)} is not of volumes; give {' or '.join(FORMATS)}.")
+    jobs, owner = [], {}  # type: tuple[list[VolumeJob], dict[str, Volume]]
+    for volume in volumes:
+        endings = dict.fromkeys(SUFFIXES[NIFTI if name == NIFTI else volume.container] for name in formats)
+        targets = tuple(out / below[volume.file].parent / f"{volume.name}{ending}" for ending in endings)
+        for target in targets:
+            other = owner.setdefault(str(target).casefold(), volume)
+            if other is not volume:
+                raise InputError(
+                    f"{other.path} and {volume.path}: both would write {target}. Predict them into different folders."
+                )
+        jobs.append(VolumeJob(volume, targets))
+    return jobs
+
+
+def _check_free(targets: Sequence[Path], inputs: Iterable[Path], overwrite: bool) -> None:
+    taken = {path.resolve() for path in inputs}
+    for target in targets:
+        if target.resolve() in taken:
+            raise InputError(f"{target}: is an input; its answer would take its place. Choose another folder with --out.")
+        if not overwrite and target.exists():
+            raise InputError(f"{target}: is already there. Give --overwrite to replace it, or another folder with --out.")
+
+
+def _report(progress: Callable[[int, int], None], before: int, total: int, k: int) -> None:
+    progress(before + k, total)
+
+
+def overlay_of(job: VolumeJob) -> Path:
+    """The picture of the slice in which most was found."""
+    return job.targets[0].with_name(f"{job.volume.name}_overlay.png")
+
+
+def predict_volume(
+    predictor: Predictor, job: VolumeJob, *, overlay: bool, readers: int, step: Callable[[int], None] | None
+) -> VolumeReport | Failure:
+    """Answer one volume and write it; what is wrong with it is a Failure that names the file.
+
+    Args:
+        step: called after each slice with the number of finished ones
+    """
+    try:
+        with tempfile.TemporaryFile() as scratch:
+            volume = job.volume
+            labels = np.memmap(scratch, predictor.classes.dtype, "w+", shape=(len(volume), *volume.hw))
+            remarks = (*volume.remarks, *_fill(predictor, volume, labels, readers, step))
+            for target in job.targets:
+                save = volume.save_nifti if target.name.endswith(SUFFIXES[NIFTI]) else volume.save_labels
+                save(target, labels, predictor.classes)
+            if overlay:
+                _write_overlay(predictor, job, labels)
+            counted = _voxels(predictor, labels)
+    except (InputError, MissingExtraError) as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in DISK_ENDS_IT:
+            raise
+        return Failure(str(job.volume.path), str(error))
+    return VolumeReport(str(volume.path), job.targets[0], counted, volume.voxel_ml, tuple(dict.fromkeys(remarks)))
+
+
+def _fill(
+    predictor: Predictor, volume: Volume, labels: NDArray[Any], readers: int, step: Callable[[int], None] | None
+) -> tuple[str, ...]:
+    """The labels of every slice; returns what was done to the slices' values."""
+    remarks: dict[str, None] = {}
+    measured = predictor.preprocess.scaling != "range"
+    with closing(predictor.many(volume.images(measured=measured), readers=readers)) as answers:
+        for k, found in enumerate(answers):
+            if isinstance(found, Segmentation):
+                labels[k] = found.labels
+                remarks.update(dict.fromkeys(found.image.remarks if found.image else ()))
+            if step:
+                step(k + 1)
+    return tuple(remarks)
+
+
+def _voxels(predictor: Predictor, labels: NDArray[Any]) -> dict[str, int]:
+    classes = predictor.classes
+    counts = np.zeros(65536, np.int64)
+    for layer in labels:
+        counts += np.bincount(layer.ravel(), minlength=65536)
+    named = zip(classes.ids, classes.names, strict=True)
+    return {name: int(counts[i]) for i, name in named if i != classes.background}
+
+
+def _write_overlay(predictor: Predictor, job: VolumeJob, labels: NDArray[Any]) -> None:
+    background = predictor.classes.background
+    fullest = int(np.argmax([np.count_nonzero(layer != background) for layer in labels]))
+    image: Image = replace(job.volume.image(fullest, measured=False), container="png")
+    write_png(overlay_of(job), Segmentation(np.asarray(labels[fullest]), predictor.classes, image).overlay())
+
+
+def write_table(path: Path, found: Sequence[VolumeReport]) -> None:
+    """volumes.csv: a line a volume and class."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["volume", "class", "voxels", "ml"])
+    for one in found:
+        for name, voxels in one.voxels.items():
+            table.writerow([one.source, name, voxels, "" if one.ml is None else f"{one.ml[name]:.4f}"])
+    write_text(path, text.getvalue())

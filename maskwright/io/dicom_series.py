@@ -1,0 +1,234 @@
+"""DICOM series: the files of a folder as volumes, sorted as they lie in the patient.
+
+Files are told apart by their Series Instance UID and sorted by Image Position (Patient) along the normal of their plane; names
+and instance numbers are no order. Frames of one file (ultrasound, enhanced CT and MR) are slices in the order of the file.
+Source: DICOM PS3.3, C.7.6.2 (Image Plane). Affine: the same in NIfTI's directions, see https://nipy.org/nibabel/dicom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskwright.classes import ClassMap
+from maskwright.errors import FormatError, InputError
+from maskwright.io.decoded import Decoded
+from maskwright.io.dicom import SEGMENTATIONS, check_picture, decode_dicom, frames_of, read_header
+from maskwright.io.dicom_values import group, spacing_mm
+from maskwright.io.nifti import save_new
+from maskwright.io.volume import Volume
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+# Cosines and positions are written with few digits; a hundredth of a slice is beyond what scanners keep.
+SAME_DIRECTION, UNEVEN = 1e-3, 0.01
+RAS_OF_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+class DicomVolume(Volume):
+    """The slices of one series, or the frames of one file.
+
+    Attributes:
+        headers: of the slices' files, in their order; of a file with frames that one
+        files: likewise
+        affine: (4, 4) from (column, row, slice) to millimetres, right, front and head positive; None where no position is stated
+            or slices are not evenly apart
+
+    Raises:
+        InputError: sizes or planes differ, or two slices lie at one place.
+    """
+
+    container = "dicom"
+
+    def __init__(self, path: Path, files: Sequence[Path], headers: Sequence[Dataset], name: str) -> None:
+        self.path, self.name = path, name
+        self.files, self.headers = list(files), list(headers)
+        self.frames = frames_of(headers[0]) if len(headers) == 1 else 1
+        _check_alike(path, files, headers)
+        self.hw = int(headers[0].Rows), int(headers[0].Columns)
+        self.affine: NDArray[np.float64] | None = None
+        self.remarks = ()
+        self._sort()
+        plane = spacing_mm(self.headers[0])
+        thickness = self._thickness()
+        self.spacing_mm = (thickness, *plane) if plane is not None and thickness is not None else None
+
+    def __len__(self) -> int:
+        return max(len(self.files), self.frames)
+
+    def decoded(self, k: int) -> Decoded:
+        self.check_index(k)
+        return decode_dicom(self.files[0], k) if self.frames > 1 else decode_dicom(self.files[k])
+
+    @property
+    def file(self) -> Path:
+        return self.files[0]
+
+    def slice_path(self, k: int) -> Path:
+        return super().slice_path(k) if self.frames > 1 else self.files[k]
+
+    def positions(self) -> list[NDArray[np.float64]] | None:
+        """Where the first pixel's centre of each slice lies, in millimetres to the left, the back and the head."""
+        found = [position_of(h, k) for h, k in self._slices()]
+        return None if any(p is None for p in found) else [p for p in found if p is not None]
+
+    def _slices(self) -> Iterable[tuple[Dataset, int]]:
+        return [(self.headers[0], k) for k in range(self.frames)] if self.frames > 1 else [(h, 0) for h in self.headers]
+
+    def _sort(self) -> None:
+        directions, positions = orientation_of(self.headers[0]), self.positions()
+        if directions is None or positions is None:
+            return
+        normal = np.cross(directions[0], directions[1])
+        along = np.array([float(normal @ p) for p in positions])
+        if self.frames == 1:
+            order = [int(k) for k in np.argsort(along, kind="stable")]
+            self.files, self.headers = [self.files[k] for k in order], [self.headers[k] for k in order]
+            along = along[order]
+        self._check_steps(along)
+
+    def _check_steps(self, along: NDArray[np.float64]) -> None:
+        """Name doubles and gaps; a volume without them has an affine."""
+        steps = np.diff(along)
+        usual = _usual(steps) if len(steps) else 0.0
+        double = np.flatnonzero(np.abs(steps) <= UNEVEN * max(usual, 1e-6))
+        if len(double) and self.frames == 1:
+            one, other = self.files[int(double[0])], self.files[int(double[0]) + 1]
+            raise InputError(
+                f"{one} and {other.name}: lie at one place in the patient ({len(double)} such pairs in the series). Several "
+                f"points in time or echoes in one series cannot be one volume; put each into a folder of its own."
+            )
+        gaps = np.flatnonzero(np.abs(steps - usual) > UNEVEN * usual) if not len(double) else double
+        if len(gaps):
+            k = int(gaps[0])
+            place = f"{self.files[k].name} and {self.files[k + 1].name}" if self.frames == 1 else f"frames {k} and {k + 1}"
+            self.remarks += (f"slices are {usual:g} mm apart, but {steps[k]:.4g} mm between {place} ({len(gaps)} such places).",)
+            return
+        self.affine = self._affine()
+
+    def _affine(self) -> NDArray[np.float64] | None:
+        directions, plane = orientation_of(self.headers[0]), spacing_mm(self.headers[0])
+        positions = self.positions()
+        if directions is None or plane is None or positions is None:
+            return None
+        matrix = np.eye(4)
+        matrix[:3, 0], matrix[:3, 1] = directions[0] * plane[1], directions[1] * plane[0]
+        last = len(self) - 1
+        normal = np.cross(directions[0], directions[1])
+        matrix[:3, 2] = (positions[-1] - positions[0]) / last if last else normal * (self._thickness() or 1.0)
+        matrix[:3, 3] = positions[0]
+        return RAS_OF_LPS @ matrix
+
+    def _thickness(self) -> float | None:
+        """From slice to slice: measured where there are several, else as stated."""
+        directions, positions = orientation_of(self.headers[0]), self.positions()
+        if directions is not None and positions is not None and len(positions) > 1:
+            normal = np.cross(directions[0], directions[1])
+            return _usual(np.diff([float(normal @ p) for p in positions]))
+        measures = group(self.headers[0], "PixelMeasuresSequence", 0)
+        for place in (measures, self.headers[0]):
+            for key in ("SpacingBetweenSlices", "SliceThickness") if place is not None else ():
+                stated = place.get(key) if place is not None else None
+                if stated and float(stated) > 0:
+                    return float(stated)
+        return None
+
+    def save_labels(self, path: Path, labels: NDArray[Any], classes: ClassMap) -> None:
+        from maskwright.io.dicom_seg import write_segmentation
+
+        write_segmentation(path, self.headers, labels, classes)
+
+    def save_nifti(self, path: Path, labels: NDArray[Any], classes: ClassMap) -> None:
+        if self.affine is None:
+            why = self.remarks[-1] if self.remarks else "it states no position in the patient."
+            raise InputError(f"{self.path}: cannot be answered as NIfTI, which knows even steps only: {why} Leave --format out.")
+        save_new(path, labels.transpose(2, 1, 0).astype(classes.dtype, copy=False), self.affine)
+
+
+def _usual(steps: NDArray[np.float64]) -> float:
+    """The median distance, the lower of two: of 2.5 and 5 mm with a slice missing it is 2.5."""
+    return round(float(np.percentile(np.abs(steps), 50, method="lower")), 6)
+
+
+def orientation_of(header: Dataset, frame: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """The directions that columns and rows run in, unit vectors to the left, the back and the head; None where not stated."""
+    place = group(header, "PlaneOrientationSequence", frame) or header
+    stated = place.get("ImageOrientationPatient")
+    if not stated or len(stated) != 6:
+        return None
+    numbers = np.array([float(v) for v in stated])
+    return numbers[:3], numbers[3:]
+
+
+def position_of(header: Dataset, frame: int = 0) -> NDArray[np.float64] | None:
+    """Image Position (Patient) of a file or of a frame; None where not stated."""
+    place = group(header, "PlanePositionSequence", frame) or header
+    stated = place.get("ImagePositionPatient")
+    return np.array([float(v) for v in stated]) if stated and len(stated) == 3 else None
+
+
+def _check_alike(path: Path, files: Sequence[Path], headers: Sequence[Dataset]) -> None:
+    first = headers[0]
+    for file, header in zip(files, headers, strict=True):
+        if (header.Rows, header.Columns) != (first.Rows, first.Columns):
+            raise InputError(
+                f"{path}: the series has slices of {first.Columns}x{first.Rows} ({files[0].name}) and of "
+                f"{header.Columns}x{header.Rows} pixels ({file.name}); put each size into a folder of its own."
+            )
+        one, other = orientation_of(first), orientation_of(header)
+        if one is not None and (
+            other is None or max(np.abs(a - b).max() for a, b in zip(one, other, strict=True)) > SAME_DIRECTION
+        ):
+            raise InputError(
+                f"{path}: the series has mixed orientations ({files[0].name} and {file.name} lie in different planes); put each "
+                f"plane into a folder of its own, and leave localizers out."
+            )
+
+
+def series_in(folder: Path, files: Iterable[Path]) -> tuple[list[DicomVolume], list[tuple[Path, str]]]:
+    """The volumes that DICOM files make up, and the files or series that make none, each with the reason in one sentence.
+
+    Files that state no position (X-rays) and files with frames are volumes of their own. Segmentations lying among the images
+    are left aside without a word. A file copied twice counts once.
+
+    Raises:
+        MissingExtraError: pydicom is not installed.
+    """
+    by_series: dict[str, dict[str, tuple[Path, Dataset]]] = {}
+    failed: list[tuple[Path, str]] = []
+    for file in files:
+        try:
+            header = read_header(file)
+            if header.get("SOPClassUID") in SEGMENTATIONS:
+                continue
+            check_picture(file, header)
+        except FormatError as error:
+            failed.append((file, str(error)))
+            continue
+        alone = frames_of(header) > 1 or position_of(header) is None
+        key = str(header.get("SOPInstanceUID" if alone else "SeriesInstanceUID", file))
+        by_series.setdefault(key, {}).setdefault(str(header.get("SOPInstanceUID", file)), (file, header))
+    return _volumes(folder, by_series, failed), failed
+
+
+def _volumes(
+    folder: Path, by_series: dict[str, dict[str, tuple[Path, Dataset]]], failed: list[tuple[Path, str]]
+) -> list[DicomVolume]:
+    volumes = []
+    for number, found in enumerate(by_series.values(), start=1):
+        paths, headers = [p for p, _ in found.values()], [h for _, h in found.values()]
+        alone = len(paths) == 1
+        # A series number may stand twice and its description may name the patient: neither is used for names.
+        name = paths[0].stem if alone else folder.resolve().name + (f"-{number}" if len(by_series) > 1 else "")
+        if alone and not paths[0].suffix.lower().startswith((".d", ".i")):
+            name = paths[0].name
+        try:
+            volumes.append(DicomVolume(paths[0] if alone else folder, paths, headers, name))
+        except InputError as error:
+            failed.append((paths[0] if alone else folder, str(error)))
+    return volumes

@@ -1,0 +1,200 @@
+"""Volumes through predict: slice by slice the answers of the predictor, in the volume's own container."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import resource
+
+import nibabel
+import numpy as np
+import pytest
+from pydicom import dcmread
+
+from maskwright.errors import InputError
+from maskwright.inference.files import predict_files
+from maskwright.inference.predictor import Predictor
+from maskwright.io.image import Image
+from maskwright.io.write import write_png
+from maskwright.transforms import Preprocess
+
+
+def grown(shape, seed=0):
+    """Smooth values (D, H, W) int16 in 0..2000, other in every slice."""
+    coarse = np.random.default_rng(seed).uniform(0, 2000, (shape[0], shape[1] // 8 + 1, shape[2] // 8 + 1))
+    return coarse.repeat(8, 1).repeat(8, 2)[:, : shape[1], : shape[2]].astype(np.int16)
+
+
+SLICES = grown((5, 24, 40))
+
+
+def save_nifti(path, slices=SLICES):
+    """Slices (D, H, W) as a volume stored as DICOM lies, 2 x 0.5 x 1 mm."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.Nifti1Image(slices.transpose(2, 1, 0), np.diag([-1.0, -0.5, 2.0, 1.0])).to_filename(path)
+    return path
+
+
+def stored(path):
+    """The slices (D, H, W) of a written mask."""
+    return np.asanyarray(nibabel.load(path).dataobj).transpose(2, 1, 0)
+
+
+def one_by_one(predictor, slices):
+    return np.stack([predictor(Image(layer[..., None])).labels for layer in slices])
+
+
+def test_a_nifti_volume_is_answered_slice_by_slice(predictor, tmp_path):
+    path, seen = save_nifti(tmp_path / "in" / "scan.nii.gz"), []
+    report = predict_files(predictor, path, tmp_path / "out", progress=lambda done, total: seen.append((done, total)))
+    expected = one_by_one(predictor, SLICES)
+    assert report.ok
+    assert report.done == (tmp_path / "out" / "scan.nii.gz",)
+    assert np.array_equal(stored(report.done[0]), expected)
+    assert len(np.unique(expected)) > 1
+    assert seen == [(k, 5) for k in range(1, 6)]
+    found = report.volumes[0]
+    assert found.voxels == {"lung": int((expected == 3).sum()), "heart": int((expected == 7).sum())}
+    assert found.ml["lung"] == pytest.approx((expected == 3).sum() * 1.0 * 0.5 * 2.0 / 1000)
+    rows = list(csv.reader((tmp_path / "out" / "volumes.csv").open()))
+    assert rows[0] == ["volume", "class", "voxels", "ml"]
+    assert rows[1] == [str(path), "lung", str(found.voxels["lung"]), f"{found.ml['lung']:.4f}"]
+    json.dumps(report.to_dict())
+
+
+def test_a_series_is_answered_as_dicom_and_as_nifti(predictor, tmp_path, draw_series):
+    folder = draw_series(tmp_path / "in" / "chest", SLICES, Modality="MR")
+    report = predict_files(predictor, tmp_path / "in", tmp_path / "out", formats=["labels", "nifti"], overlay=True)
+    expected = one_by_one(predictor, SLICES)
+    assert report.ok
+    assert sorted(p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.*")) == [
+        "chest/chest.dcm", "chest/chest.nii.gz", "chest/chest_overlay.png", "volumes.csv",
+    ]  # fmt: skip
+    assert np.array_equal(stored(tmp_path / "out/chest/chest.nii.gz"), expected)
+    file = dcmread(tmp_path / "out/chest/chest.dcm")
+    assert [s.SegmentLabel for s in file.SegmentSequence] == ["lung", "heart"]
+    assert file.pixel_array.sum() == np.isin(expected, [3, 7]).sum()
+    assert report.volumes[0].source == str(folder)
+    written = b"".join(p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file() and p.suffix != ".dcm")
+    assert b"SECRET" not in written + str(report).encode()
+
+
+@pytest.mark.parametrize("scaling", ["percentile", "zscore"])
+def test_slices_are_scaled_alike(make_run, tmp_path, scaling):
+    run = make_run()
+    loaded = Predictor.load(run, device="cpu")
+    manifest = loaded.manifest
+    object.__setattr__(manifest, "preprocess", Preprocess(1, scaling=scaling).to_dict())
+    predictor = Predictor(loaded._model, manifest, device="cpu")
+    flat = SLICES.copy()
+    flat[2] = 1000  # alone it would be scaled to nothing, in its volume it is grey
+    path = save_nifti(tmp_path / "a.nii", flat)
+    seen = {}
+    inner = predictor.preprocess
+
+    class Watching:
+        def __call__(self, image):
+            seen[image.path.name] = inner(image)[0]
+            return inner(image)
+
+        def __getattr__(self, name):
+            return getattr(inner, name)
+
+    predictor.preprocess = Watching()
+    predict_files(predictor, path, tmp_path / "out")
+    low, high = np.percentile(flat, (0.5, 99.5))
+    grey = (1000 - low) / (high - low) if scaling == "percentile" else (1000 - flat.mean()) / flat.std()
+    assert seen["slice-002"].unique().tolist() == pytest.approx([grey], abs=1e-4)
+
+
+def test_bad_volumes_are_named_and_good_ones_done(predictor, tmp_path, draw_series, draw_dicom):
+    good = save_nifti(tmp_path / "in" / "good.nii.gz")
+    (tmp_path / "in" / "cut.nii.gz").write_bytes(good.read_bytes()[:-2000])
+    holes = SLICES.astype(np.float32)
+    holes[3, 5, 5] = np.nan
+    save_nifti(tmp_path / "in" / "holes.nii", holes)
+    draw_dicom(tmp_path / "in" / "report.dcm", None)
+    write_png(tmp_path / "in" / "picture.png", SLICES[0].astype(np.uint8))
+    (tmp_path / "in" / "notes").write_text("no image")
+    report = predict_files(predictor, tmp_path / "in", tmp_path / "out")
+    assert [p.name for p in report.done] == ["picture.png", "good.nii.gz"]
+    said = {f.source.rpartition("/")[2]: f.reason for f in report.failed}
+    assert set(said) == {"cut.nii.gz", "holes.nii", "report.dcm"}
+    assert "cut short or damaged" in said["cut.nii.gz"]
+    assert "slice-003: 1 values are not finite" in said["holes.nii"]
+    assert "holds no pixels" in said["report.dcm"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["good.nii.gz", "picture.png", "volumes.csv"]
+
+
+def test_what_is_refused_before_any_work(predictor, tmp_path, draw_series):
+    path = save_nifti(tmp_path / "in" / "a.nii.gz")
+    save_nifti(tmp_path / "other" / "a.nii")
+    with pytest.raises(InputError, match=r"--probabilities: is of pictures, volumes are answered by labels alone"):
+        predict_files(predictor, path, tmp_path / "out", probabilities=True)
+    with pytest.raises(InputError, match=r"--format coco is not of volumes; give labels or nifti"):
+        predict_files(predictor, path, tmp_path / "out", formats=["coco"])
+    with pytest.raises(InputError, match=r"a\.nii\.gz and .*a\.nii: both would write .*out/a\.nii\.gz"):
+        predict_files(predictor, [path, tmp_path / "other" / "a.nii"], tmp_path / "out")
+    with pytest.raises(InputError, match=r"a\.nii\.gz: is an input; its answer would take its place"):
+        predict_files(predictor, path, tmp_path / "in")
+    predict_files(predictor, path, tmp_path / "out")
+    with pytest.raises(InputError, match=r"out/a\.nii\.gz: is already there. Give --overwrite"):
+        predict_files(predictor, path, tmp_path / "out")
+    assert predict_files(predictor, path, tmp_path / "out", overwrite=True).ok
+    with pytest.raises(InputError, match=r"holds objects, this model finds classes only"):
+        write_png(tmp_path / "b.png", SLICES[0].astype(np.uint8))
+        predict_files(predictor, tmp_path / "b.png", tmp_path / "more", formats=["ids"])
+
+
+def test_a_folder_that_may_not_be_written_is_said(predictor, tmp_path, monkeypatch):
+    path = save_nifti(tmp_path / "a.nii.gz")
+
+    def refused(*_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "out" / "a.nii.gz"))
+
+    monkeypatch.setattr("os.replace", refused)
+    report = predict_files(predictor, path, tmp_path / "out")
+    assert not report.ok
+    assert "a.nii.gz: may not be written (Permission denied)" in report.failed[0].reason
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_full_disk_ends_it(predictor, tmp_path, monkeypatch):
+    paths = [save_nifti(tmp_path / f"{name}.nii.gz") for name in "ab"]
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path))
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(InputError, match=r"a\.nii\.gz: cannot be written, the disk is full"):
+        predict_files(predictor, paths, tmp_path / "out")
+
+
+def test_inverted_values_are_said(predictor, tmp_path, draw_dicom):
+    path = draw_dicom(tmp_path / "x", SLICES[0], Modality="DX", PhotometricInterpretation="MONOCHROME1")
+    report = predict_files(predictor, path, tmp_path / "out")
+    assert report.volumes[0].remarks == ("MONOCHROME1: values are inverted, so that bright is high.",)
+    assert report.volumes[0].ml is None
+    assert "voxels" in str(report.volumes[0])
+    assert report.done == (tmp_path / "out" / "x.dcm",)
+
+
+def test_memory_does_not_grow_with_the_slices(predictor, tmp_path):
+    few, many = (save_nifti(tmp_path / f"{n}.nii.gz", grown((n, 128, 128))) for n in (4, 160))
+    predict_files(predictor, few, tmp_path / "few")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    predict_files(predictor, many, tmp_path / "many")
+    grew = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    assert grew < 160 * 128 * 128 * 4 * 4  # logits of three classes and labels would be more than four times the floats
+
+
+def test_the_command_prints_millilitres(run, predictor, tmp_path, make_run, capsys):
+    from maskwright.cli import app
+
+    path = save_nifti(tmp_path / "scan.nii.gz")
+    with pytest.raises(SystemExit) as ended:
+        app(["predict", str(run), str(path), "--out", str(tmp_path / "out"), "--slice-axis", "axial"], prog_name="maskwright")
+    assert not ended.value.code
+    assert "scan.nii.gz: lung " in (out := capsys.readouterr().out)
+    assert " ml" in out
