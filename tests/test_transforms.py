@@ -226,3 +226,18 @@ def test_tint_moves_each_channel_by_one_number_and_never_a_single_channel():
 def test_augmentation_out_of_range_is_named(name, value):
     with pytest.raises(InputError, match=rf"augment\.{name} is .*; expected a number from 0"):
         Augmentation(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("given", "hw", "work"),
+    [
+        ({"max_side_px": 250}, (373, 500), (187, 250)),  # 186.5 goes up
+        ({"min_side_px": 50, "max_side_px": 100}, (100, 400), (25, 100)),  # 50 of the shorter would make 200 of the longer
+        ({"min_side_px": 50, "max_side_px": 100}, (100, 150), (50, 75)),
+        ({"max_side_px": 10}, (1, 1000), (1, 10)),  # no side under 1
+        ({"zoom": 1.37}, (100, 201), (137, 275)),  # 275.37
+        ({"zoom": 1 / 3}, (90, 31), (30, 10)),
+    ],
+)
+def test_the_size_that_the_network_sees(given, hw, work):
+    assert Preprocess(3, **given).work_hw(hw) == work

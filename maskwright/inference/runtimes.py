@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from maskwright.errors import InputError, MissingExtraError
 from maskwright.inference import conversions
 from maskwright.inference.backends import computes_bf16, computing
+from maskwright.inference.telemetry import without_telemetry
 
 if TYPE_CHECKING:
     import openvino
@@ -129,8 +130,7 @@ def on_torch(module: nn.Module, device: torch.device, precision: str) -> Run:
 
 def on_openvino(model: openvino.Model, precision: str, *, streams: int = 1, threads: int = 1) -> Run:
     """An OpenVINO model on the CPU; each call waits until one of the streams is free."""
-    import openvino
-
+    openvino = without_telemetry("openvino", "the runtime 'openvino'")
     settings = {
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         "NUM_STREAMS": streams,

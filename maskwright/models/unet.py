@@ -146,7 +146,7 @@ class UNet(nn.Module):
         margin = margin_px(depth)
         for axis in (2, 3):
             length = image.shape[axis]
-            there_and_back = max(2 * (length - 1), 1)
+            there_and_back = torch.full((1,), max(2 * (length - 1), 1), device=image.device)
             index = torch.arange(-margin, valid_px(length, depth) - margin, device=image.device) % there_and_back
             image = image.index_select(axis, torch.minimum(index, there_and_back - index))
         return image
@@ -229,5 +229,6 @@ def valid_px(wanted_px: int, depth: int) -> int:
     A side whose deepest map enters with s px is s 2^d + 4 (2^d - 1) px long and yields (s - 8) 2^d + 4 px; s is 8 or more.
     """
     grid = 1 << depth
-    steps = max(0, -(-(wanted_px - 4) // grid))
+    # Not -(-n // grid): runtimes round the quotient of a negative number towards zero.
+    steps = max(0, (wanted_px - 4 + grid - 1) // grid)
     return (steps + 8) * grid + 4 * (grid - 1)

@@ -5,8 +5,10 @@ Preprocess is shared by training and prediction and stands in every checkpoint: 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
+from fractions import Fraction
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +21,10 @@ from maskwright.errors import InputError
 from maskwright.io.image import Image
 
 MOST_ZOOM = 16
+# The tracer follows these through free sizes, which Python's own min and max would fix.
+_lesser: Callable[[int, int], int] = torch.sym_min  # type: ignore[assignment]  # whole numbers in, whole numbers out
+_greater: Callable[[int, int], int] = torch.sym_max  # type: ignore[assignment]
+ZOOM_STEPS = 1000  # a zoom is taken to the nearest fraction with at most this denominator
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
@@ -105,10 +111,17 @@ class Preprocess:
         return (x - mean) / std, Frame(image.hw, work_hw)
 
     def work_hw(self, hw: tuple[int, int]) -> tuple[int, int]:
-        """Size the network sees for an image of size hw, see max_side_px, min_side_px and zoom; no side under 1."""
-        wished = [px / side for px, side in ((self.max_side_px, max(hw)), (self.min_side_px, min(hw))) if px is not None]
-        scale = min(wished, default=1.0) * self.zoom
-        return max(1, round(hw[0] * scale)), max(1, round(hw[1] * scale))
+        """Size the network sees for an image of size hw, see max_side_px, min_side_px and zoom; no side under 1.
+
+        Counted in whole numbers, with what a tracer can follow: a graph with free sizes then comes to the same size.
+        """
+        zoom = Fraction(self.zoom).limit_denominator(ZOOM_STEPS)
+        scales = [(zoom.numerator, zoom.denominator)]
+        if (self.max_side_px, self.min_side_px) != (None, None):
+            wished = ((self.max_side_px, _greater(*hw)), (self.min_side_px, _lesser(*hw)))
+            scales = [(px * zoom.numerator, side * zoom.denominator) for px, side in wished if px is not None]
+        h, w = (functools.reduce(_lesser, (_rounded(side * up, down) for up, down in scales)) for side in hw)
+        return _greater(1, h), _greater(1, w)
 
     def _scaled(self, image: Image) -> NDArray[np.float32]:
         pixels = image.pixels
@@ -155,6 +168,11 @@ class Preprocess:
             raise InputError(f"preprocess: unknown keys {unknown}; known: {[f.name for f in fields(cls)]}.")
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
         return cls(**plain)
+
+
+def _rounded(up: int, down: int) -> int:
+    """up / down to the nearest whole number, the greater of two that are as near."""
+    return (2 * up + down) // (2 * down)
 
 
 def resize_target(target: NDArray[np.uint8], hw: tuple[int, int]) -> NDArray[np.uint8]:
