@@ -142,8 +142,8 @@ def test_what_is_refused_before_any_work(predictor, tmp_path, draw_series):
     with pytest.raises(InputError, match=r"out/a\.nii\.gz: is already there. Give --overwrite"):
         predict_files(predictor, path, tmp_path / "out")
     assert predict_files(predictor, path, tmp_path / "out", overwrite=True).ok
+    write_png(tmp_path / "b.png", SLICES[0].astype(np.uint8))
     with pytest.raises(InputError, match=r"holds objects, this model finds classes only"):
-        write_png(tmp_path / "b.png", SLICES[0].astype(np.uint8))
         predict_files(predictor, tmp_path / "b.png", tmp_path / "more", formats=["ids"])
 
 

@@ -101,7 +101,9 @@ def test_a_modality_table_is_looked_up(tmp_path, draw_dicom):
     table = Dataset()
     table.LUTDescriptor, table.LUTData, table.ModalityLUTType = [3, 0, 16], np.array([5, 50, 500], np.uint16).tobytes(), "US"
     table["LUTDescriptor"].VR, table["LUTData"].VR = "US", "OW"
-    path = draw_dicom(tmp_path / "a.dcm", np.array([[0, 1, 2, 9]], np.uint8), Modality="CR", ModalityLUTSequence=Sequence([table]))
+    path = draw_dicom(
+        tmp_path / "a.dcm", np.array([[0, 1, 2, 9]], np.uint8), Modality="CR", ModalityLUTSequence=Sequence([table])
+    )
     assert read_image(path).pixels[0, :, 0].tolist() == [5, 50, 500, 500]
 
 
@@ -155,7 +157,9 @@ def test_run_lengths_and_lossy_jpeg(tmp_path, draw_dicom):
     assert np.array_equal(read_image(tmp_path / "b.dcm").pixels[..., 0], PIXELS)
     grey = np.full((16, 24), 90, np.uint8)
     data = encapsulate([imagecodecs.jpeg8_encode(grey, level=95)])
-    assert np.array_equal(read_image(draw_dicom(tmp_path / "c.dcm", grey, syntax=JPEGBaseline8Bit, PixelData=data)).pixels[..., 0], grey)
+    assert np.array_equal(
+        read_image(draw_dicom(tmp_path / "c.dcm", grey, syntax=JPEGBaseline8Bit, PixelData=data)).pixels[..., 0], grey
+    )
 
 
 def test_every_codec_is_there():
@@ -216,5 +220,7 @@ def test_a_bomb_is_refused(tmp_path, draw_dicom, monkeypatch):
 def test_without_pydicom_the_command_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pydicom", None)
     (tmp_path / "a.dcm").write_bytes(b"x")
-    with pytest.raises(MissingExtraError, match=r"a\.dcm: a DICOM file needs the package 'pydicom': pip install 'maskwright\[medical\]'"):
+    with pytest.raises(
+        MissingExtraError, match=r"a\.dcm: a DICOM file needs the package 'pydicom': pip install 'maskwright\[medical\]'"
+    ):
         read_image(tmp_path / "a.dcm")

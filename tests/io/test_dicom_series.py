@@ -189,7 +189,9 @@ def test_one_picture_is_answered_as_dicom(tmp_path, draw_dicom):
 def test_without_highdicom_the_command_is_named(tmp_path, draw_series, monkeypatch):
     volume = open_volume(draw_series(tmp_path / "scan", PIXELS))
     monkeypatch.setitem(__import__("sys").modules, "highdicom", None)
-    with pytest.raises(MissingExtraError, match=r"writing DICOM-SEG needs the package 'highdicom': pip install 'maskwright\[medical\]'"):
+    with pytest.raises(
+        MissingExtraError, match=r"writing DICOM-SEG needs the package 'highdicom': pip install 'maskwright\[medical\]'"
+    ):
         volume.save_labels(tmp_path / "m.dcm", LABELS, CLASSES)
 
 

@@ -46,7 +46,9 @@ def test_slices_of_a_volume_stored_as_dicom_lies_are_only_transposed(tmp_path):
 @pytest.mark.parametrize("axis", ["axial", "coronal", "sagittal"])
 def test_the_same_head_gives_the_same_slices_however_it_is_stored(tmp_path, code, axis):
     head = nibabel.Nifti1Image(counted(2, 3, 4), LPS)
-    turned = head.as_reoriented(nibabel.orientations.ornt_transform(nibabel.io_orientation(LPS), nibabel.orientations.axcodes2ornt(code)))
+    turned = head.as_reoriented(
+        nibabel.orientations.ornt_transform(nibabel.io_orientation(LPS), nibabel.orientations.axcodes2ornt(code))
+    )
     turned.to_filename(tmp_path / "turned.nii")
     head.to_filename(tmp_path / "head.nii")
     one, other = NiftiVolume(tmp_path / "head.nii", axis), NiftiVolume(tmp_path / "turned.nii", axis)
@@ -88,7 +90,9 @@ def test_a_mask_has_the_geometry_of_its_source_to_the_bit(tmp_path, code, kind, 
     oblique[:3, :3] = np.array([[1, 0, 0], [0, 0.8, -0.6], [0, 0.6, 0.8]]) @ oblique[:3, :3]
     oblique[:3, 3] = 0.1, 20, -33
     source = kind(counted(3, 4, 5, dtype=np.float32), oblique)
-    source = source.as_reoriented(nibabel.orientations.ornt_transform(nibabel.io_orientation(oblique), nibabel.orientations.axcodes2ornt(code)))
+    source = source.as_reoriented(
+        nibabel.orientations.ornt_transform(nibabel.io_orientation(oblique), nibabel.orientations.axcodes2ornt(code))
+    )
     source.set_qform(source.affine, 1)
     source.set_sform(source.affine, 4)
     source.header.set_xyzt_units("micron", "sec")

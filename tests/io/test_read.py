@@ -12,8 +12,8 @@ import pytest
 
 from maskwright.errors import FormatError, InputError
 from maskwright.io import IMAGE_SUFFIXES, read_image
-from maskwright.io.dicom import DICOM_SUFFIXES
 from maskwright.io.decoded import LIMIT_VARIABLE
+from maskwright.io.dicom import DICOM_SUFFIXES
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (6, 9, 3), np.uint8)
