@@ -8,6 +8,7 @@ torch's "meta" device, before a single weight is allocated.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Iterator, Mapping
@@ -54,8 +55,9 @@ class Manifest(BaseModel):
         data_hash: fingerprint of the training data
         weight_licence: of the weights the training started from, where there were any
         created: date and time in UTC, ISO 8601
-        precision: number type that was the quickest of those that agreed with fp32 on the validation images
-        agreement: how well it agreed, overall and per class, and how long each took
+        precision: number type that was the quickest on torch of those that agreed with fp32 on the validation images
+        agreement: how bf16 agreed, as version 0.1 wrote it; still read
+        runtimes: how every runtime agreed on the machine that trained and how long it took, see inference/measuring.py
     """
 
     # Unknown keys are refused: one that this version does not know could change the answer.
@@ -75,6 +77,7 @@ class Manifest(BaseModel):
     created: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     precision: Literal["fp32", "bf16"] = "fp32"
     agreement: dict[str, Any] | None = None
+    runtimes: dict[str, Any] | None = None
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
@@ -140,6 +143,15 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> tup
             model = _build(manifest)
         model.load_state_dict(weights)
     return model.to(device).eval(), manifest
+
+
+def weights_hash(model: nn.Module) -> str:
+    """SHA-256 of a model's weights by name: the same for the same weights, wherever they lie and however they are laid out."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def read_manifest(path: str | Path) -> Manifest:

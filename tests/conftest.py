@@ -20,6 +20,12 @@ from maskwright.ops.rle import Rle
 SHARED = Path(os.environ.get("MASKWRIGHT_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What tests convert and measure goes into a folder of their own, and never into the user's cache."""
+    os.environ["MASKWRIGHT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture
 def shared_data() -> Callable[[str], Path]:
     """The folder of a real data set; skips the test with a reason where it is missing."""

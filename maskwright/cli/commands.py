@@ -101,6 +101,8 @@ def evaluate(
     holdout_group: given.HoldoutGroups = None,
     snap: given.Snap = False,
     device: given.Device = "auto",
+    runtime: given.Runtime = "auto",
+    precision: given.Precision = "auto",
     exact: given.Exact = False,
     tile: given.Tile = None,
     flips: given.Flips = False,
@@ -119,8 +121,8 @@ def evaluate(
     with folder_for(out, default, overwrite) as folder, progress("scoring") as step:
         found = score_predictions(
             predictions, data, split=split, missing_as_wrong=missing_as_wrong, classes=classes, images=images, masks=masks,
-            group=group, holdout_groups=holdout_group or (), snap=snap, device=device, exact=exact, tile=tile, flips=flips,
-            out=folder, overwrite=overwrite, progress=step,
+            group=group, holdout_groups=holdout_group or (), snap=snap, device=device, runtime=runtime, precision=precision,  # type: ignore[arg-type]  # checked there
+            exact=exact, tile=tile, flips=flips, out=folder, overwrite=overwrite, progress=step,
         )  # fmt: skip
         if is_run:
             report_run(folder / "report.html", f"{predictions.resolve().name} on {found.dataset}", found, predictions)
@@ -232,6 +234,8 @@ def predict(
     uncertainty: Annotated[int, value("PASSES", "Average passes with dropout on; writes <name>_uncertainty.png.")] = 0,
     probabilities: Annotated[bool, flag("--probabilities", "Write <name>_probs.npy, float16 (classes, H, W).")] = False,
     device: given.Device = "auto",
+    runtime: given.Runtime = "auto",
+    precision: given.Precision = "auto",
     exact: given.Exact = False,
     tile: given.Tile = None,
     flips: given.Flips = False,
@@ -244,7 +248,10 @@ def predict(
     from maskwright.inference.files import predict_files
     from maskwright.inference.predictor import Predictor
 
-    predictor = Predictor.load(model, device, exact=exact, tile=tile, flips=flips, passes=uncertainty, min_score=min_score)
+    predictor = Predictor.load(
+        model, device, runtime=runtime, precision=precision, exact=exact, tile=tile, flips=flips,  # type: ignore[arg-type]
+        passes=uncertainty, min_score=min_score,
+    )  # fmt: skip
     with folder_for(out, Path("predictions") / sources[0].resolve().stem, overwrite) as folder, progress("predicting") as step:
         report = predict_files(
             predictor, sources, folder, overlay=overlay, probabilities=probabilities, overwrite=overwrite,
@@ -260,6 +267,8 @@ def predict(
             typer.echo(f"  {volume}")
             for remark in volume.remarks:
                 say(f"{volume.source}: {remark}")
+        for line in predictor.refused:
+            say(line)
         for failure in report.failed:
             say(f"failed: {failure}")
     if not report.ok:

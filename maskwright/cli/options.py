@@ -38,6 +38,8 @@ HoldoutGroups = Annotated[
 ]
 Snap = Annotated[bool, flag("--snap", "Move mask values that no class has to the nearest that one has.")]
 Device = Annotated[str, value("NAME", "auto, cpu, cuda, cuda:1 or mps.")]
+Runtime = Annotated[str, value("NAME", "torch, openvino or onnx; auto: the quickest that agrees with eager fp32.")]
+Precision = Annotated[str, value("TYPE", "fp32, bf16, fp16 (CUDA) or int8 (see optimise); auto: the quickest that agrees.")]
 Seed = Annotated[int, value("N", "Same seed, same result.")]
 Exact = Annotated[bool, flag("--exact", "Eager fp32 instead of the quickest way that agreed with it.")]
 Tile = Annotated[int | None, value("PX", "Side of overlapping tiles; default: only images too large for one pass.")]

@@ -25,6 +25,7 @@ from maskwright.evaluation.opening import Data, Given, Opening, choose_split, de
 from maskwright.evaluation.pictures import compare
 from maskwright.evaluation.predictions import PredictionFolder, some
 from maskwright.evaluation.result import Evaluation
+from maskwright.inference.backends import Precision
 from maskwright.inference.predictor import Predictor
 from maskwright.instances import Instances
 from maskwright.metrics import (
@@ -62,6 +63,8 @@ def evaluate(
     overwrite: bool = False,
     keep: int = 8,
     device: str = "auto",
+    runtime: str = "auto",
+    precision: Precision = "auto",
     exact: bool = False,
     tile: int | None = None,
     flips: bool = False,
@@ -82,7 +85,8 @@ def evaluate(
         holdout_groups: groups to score as split held-out; default: those that the run held out of this data
         missing_as_wrong: an image without a prediction file counts as wrong instead of being an error
         out: folder for evaluation.json and the pictures of the `keep` worst and best images, or a .json file
-        device, exact, tile, flips: how the run predicts, see Predictor
+        device, runtime, precision, exact, tile, flips: how the run predicts, see Predictor; scored is what predict takes for many
+            images
         resamples, seed: of the bootstrap
         progress: called with (scored, all) after each image
 
@@ -91,7 +95,11 @@ def evaluate(
         CheckpointError: the run cannot be loaded.
     """
     given = predictions
-    predictor = predictor_of(predictions, device=device, exact=exact, tile=tile, flips=flips)
+    predictor = predictor_of(
+        predictions, device=device, runtime=runtime, precision=precision, exact=exact, tile=tile, flips=flips
+    )
+    if predictor is not None:
+        predictor.prepare()
     results = Path(predictions) if isinstance(predictions, (str, Path)) and _is_results(Path(predictions)) else None
     objects = predictor.finds_objects if predictor else results is not None or _are_objects(predictions)
     how = Opening(classes, images, masks, group, snap, holdout_groups, objects or None)

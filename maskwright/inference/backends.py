@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from maskwright.errors import InputError
 from maskwright.inference.tiled import Forward
 
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -63,6 +63,8 @@ def choose_precision(wished: Precision, measured: str, device: torch.device, *, 
         raise InputError(f"no precision {wished!r}; known: {', '.join(get_args(Precision))}.")
     if exact and wished not in ("auto", "fp32"):
         raise InputError(f"exact means fp32, but precision {wished!r} was asked for; leave one of the two out.")
+    if wished == "int8":
+        raise InputError("precision int8 is for OpenVINO; take the runtime openvino, or bf16 or fp32.")
     if wished == "fp16" and device.type != "cuda":
         raise InputError(f"fp16 is for CUDA devices, this is {device.type}; take bf16 or fp32.")
     if wished == "auto":

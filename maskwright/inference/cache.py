@@ -39,7 +39,7 @@ def kept(name: str, make: Callable[[Path], None], *, folder: Path | None = None)
     Args:
         make: writes the entry's files into the empty folder it is given; that folder then takes its name at once
     """
-    root = cache_folder() if folder is None else folder
+    root = cache_folder() / "models" if folder is None else folder
     place = root / name
     if whole(place):
         with suppress(OSError):

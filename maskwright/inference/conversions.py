@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from maskwright.inference.cache import kept
-from maskwright.inference.converting import to_onnx, to_openvino
+from maskwright.inference.converting import Dynamic, to_onnx, to_openvino
 from maskwright.inference.telemetry import without_telemetry
 
 if TYPE_CHECKING:
     import openvino
-
-Dynamic = tuple[Mapping[int, Any] | None, ...]
 
 
 def openvino_model(
@@ -34,11 +31,11 @@ def openvino_model(
 def onnx_model(module: nn.Module, example: tuple[Tensor, ...], dynamic: Dynamic | None = None, key: str | None = None) -> bytes:
     """The module as the bytes of an ONNX model; see openvino_model."""
 
-    def made() -> bytes:
+    def converted() -> bytes:
         return bytes(to_onnx(module, example, dynamic).SerializeToString())
 
     def make(folder: Path) -> None:
-        (folder / "model.onnx").write_bytes(made())
+        (folder / "model.onnx").write_bytes(converted())
 
     place = kept(key, make) if key else None
-    return (place / "model.onnx").read_bytes() if place else made()
+    return (place / "model.onnx").read_bytes() if place else converted()

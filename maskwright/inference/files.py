@@ -143,6 +143,7 @@ def predict_files(
             write_png(written[-1], found.blur_background(blur_background_px))
         return written[0] if written else job.folder
 
+    predictor.prepare(len(jobs))
     answers = predictor.many((j.source for j in jobs), on_error="yield", probabilities=probabilities, readers=workers)
     # Closed at once when interrupted, so that no thread is left reading or writing.
     with closing(answers), closing(_written(zip(jobs, answers, strict=True), write, workers)) as outcomes:

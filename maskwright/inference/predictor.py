@@ -4,7 +4,8 @@
     found = predictor("chest.png")
     found.save("out/")
 
-One image takes the way read_image -> Preprocess -> net (on its backend, flipped and tiled where wanted) -> decode.
+One image takes the way read_image -> Preprocess -> net (flipped and tiled where wanted) -> decode, on torch. Where many come, or
+another runtime was asked for, and labels alone are wanted, all of it is one graph on the quickest runtime (labelling.py).
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 import torch
@@ -25,8 +27,10 @@ from torch import Tensor, nn
 
 from maskwright.checkpoint import Manifest
 from maskwright.errors import InputError
-from maskwright.inference.backends import Precision, choose_device, choose_precision, forward_on
+from maskwright.inference.backends import Precision, choose_device
 from maskwright.inference.decode import decode
+from maskwright.inference.engine import Engine
+from maskwright.inference.labelling import GraphLabels
 from maskwright.inference.objects import MIN_SCORE, decode_objects, detect_on
 from maskwright.inference.tiled import in_pieces, tiles_for
 from maskwright.inference.tta import flipped
@@ -38,9 +42,11 @@ from maskwright.published import load_model
 from maskwright.result import Segmentation
 from maskwright.transforms import Frame
 
+T = TypeVar("T")
 Source = str | Path | NDArray[Any] | Image
 Sources = list[Any] | tuple[Source, ...]  # Any: a list[Path] is no list[Source] to a type checker
 Prepared = tuple[Image, Tensor, Frame]
+Options = tuple[bool, bool]  # whether confidence is wanted, whether probabilities are
 
 
 @dataclass(frozen=True)
@@ -61,17 +67,19 @@ class Predictor:
         model: taken over: it is moved to the device and stays in evaluation mode
         manifest: the checkpoint's; says what is done to an image first and what the channels mean
         device: "auto" takes CUDA or mps where there is one, else the CPU
-        precision: "auto" takes bf16 where the manifest says that it agreed with fp32 and the device computes it
+        runtime: "torch", "openvino" or "onnx"; "auto" is torch, and where many images come the quickest that agrees (see prepare)
+        precision: "auto" takes bf16 where it was measured to agree with fp32 and the device computes it; "int8" is to be prepared
+            first (maskwright optimise)
         exact: eager fp32, the reference that the quick ways are compared with
         tile: side in px of overlapping tiles, a multiple of 32; None cuts only images that are too large for one pass (tiled.py)
         flips: average over the image and its left-right mirror image; twice the time
         passes: 0 for one answer; 2 or more average so many passes with the model's dropout on, and answers carry `uncertainty`
         min_score: objects below it are left out, of models that find objects; MIN_SCORE where none is given
+        run: the run folder, for its probes
 
     Attributes:
         classes: what the ids in the answers mean
         passes: as given
-        runtime: what the model runs on, for people: "cpu bf16"
 
     Raises:
         InputError: the device, precision, tile, flips or passes cannot be had.
@@ -89,20 +97,24 @@ class Predictor:
         flips: bool = False,
         passes: int = 0,
         min_score: float | None = None,
+        runtime: str = "auto",
+        run: Path | None = None,
     ) -> None:
         tiles_for((1, 1), tile)  # a wish that cannot be had is refused now, not at the first large image
         self.finds_objects = manifest.task == "instance"
         _check_wishes(manifest, {"tile": tile is not None, "flips": flips, "passes": passes > 0}, min_score)
         self.device = choose_device(device)
-        chosen = choose_precision(precision, manifest.precision, self.device, exact=exact)
         self.manifest, self.classes, self.preprocess = manifest, manifest.class_map(), manifest.preprocessing()
-        self.runtime = f"{self.device.type} {chosen}" + (", exact" if exact else "") + (", flips" if flips else "")
+        self._marks = (", exact" if exact else "") + (", flips" if flips else "")
         self.min_score = MIN_SCORE if min_score is None else min_score
+        if self.finds_objects and runtime not in ("auto", "torch"):
+            raise InputError(f"{manifest.model} finds objects and runs on torch; leave runtime {runtime!r} out.")
+        wishes = {"runtime": "torch" if self.finds_objects else runtime, "precision": precision, "exact": exact}
+        self._engine = Engine(model, manifest, self.device, run=run, **wishes)  # type: ignore[arg-type]  # each as declared
         if self.finds_objects:
-            self._detect = detect_on(model, self.device, chosen, exact=exact)
-        else:
-            forward = forward_on(model, self.device, chosen, exact=exact)
-            self._forward, self._tile = flipped(forward) if flips else forward, tile
+            self._detect = detect_on(model, self.device, self._engine.way.precision, exact=exact)
+        self._forward, self._tile = flipped(self._engine.forward) if flips else self._engine.forward, tile
+        self._labels_alone = not (self.finds_objects or flips or passes or tile)
         self._model, self.passes, self._sampling = model, passes, Lock()
         if passes:
             check_samples(model, passes)
@@ -118,6 +130,7 @@ class Predictor:
         flips: bool = False,
         passes: int = 0,
         min_score: float | None = None,
+        runtime: str = "auto",
     ) -> Predictor:
         """From a run folder, a .safetensors file that maskwright wrote, or the name of a published model (see published.py);
         the other arguments are those of Predictor.
@@ -127,7 +140,30 @@ class Predictor:
         """
         model, manifest = load_model(path)
         wishes = {"device": device, "precision": precision, "exact": exact, "tile": tile, "flips": flips, "passes": passes}
-        return cls(model, manifest, min_score=min_score, **wishes)  # type: ignore[arg-type]  # each as it is declared
+        run = Path(path) if Path(path).is_dir() else None
+        return cls(model, manifest, min_score=min_score, runtime=runtime, run=run, **wishes)  # type: ignore[arg-type]  # as declared
+
+    @property
+    def runtime(self) -> str:
+        """What the next image runs on, for people: "cpu bf16" on torch, "cpu openvino bf16"."""
+        way = self._engine.way
+        return f"{self.device.type} {way if way.runtime != 'torch' else way.precision}{self._marks}"
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """A line for each runtime that prepare() has just measured and that does not agree with eager fp32."""
+        return self._engine.refused
+
+    def prepare(self, images: int | None = None) -> Predictor:
+        """Get ready for many images: the quickest runtime that agrees is taken if they pay for its start; see Engine.prepare.
+
+        predict_files, evaluate and calls with a list do this themselves; a program that sends image after image calls it once.
+
+        Args:
+            images: how many will come; None: enough to pay for any start
+        """
+        self._engine.prepare(images)
+        return self
 
     @overload
     def __call__(self, source: Source, *, confidence: bool = ..., probabilities: bool = ...) -> Segmentation: ...
@@ -149,9 +185,10 @@ class Predictor:
             InputError, FormatError: an image cannot be read, or its channels are not those the model was trained on.
         """
         if isinstance(source, (list, tuple)):
-            answers = self._many(source, False, confidence, probabilities, readers=2)
+            self.prepare(len(source))
+            answers = self._many(source, False, (confidence, probabilities), readers=2)
             return [answer for answer in answers if isinstance(answer, Segmentation)]
-        return self._answer(self._prepare(source), confidence, probabilities)
+        return self._answer(self._begin(source, (confidence, probabilities)), (confidence, probabilities))
 
     def many(
         self,
@@ -173,28 +210,45 @@ class Predictor:
             raise InputError(f"on_error is {on_error!r}; known: 'raise', 'yield'.")
         if isinstance(sources, (str, Path, Image, np.ndarray)):
             raise InputError("many() takes several images; call the predictor itself for one.")
-        return self._many(sources, on_error == "yield", confidence, probabilities, readers)
+        return self._many(sources, on_error == "yield", (confidence, probabilities), readers)
 
     def _many(
-        self, sources: Iterable[Source], keep_going: bool, confidence: bool, probabilities: bool, readers: int
+        self, sources: Iterable[Source], keep_going: bool, wanted: Options, readers: int
     ) -> Generator[Segmentation | Failure, None, None]:
-        with closing(_ahead(self._prepare, sources, readers)) as waiting:
+        graph = self._graph(wanted, many=True)
+        # A graph computes in the threads that read: with as many as it has streams, none waits and none fights for a core.
+        begun = _ahead(partial(self._begin, wanted=wanted, graph=graph), sources, graph.streams if graph else readers)
+        with closing(begun) as waiting:
             for source, prepared in waiting:
                 answer: Segmentation | Failure
                 try:
-                    answer = self._answer(prepared.result(), confidence, probabilities)
+                    answer = self._answer(prepared.result(), wanted)
                 except (InputError, OSError) as error:
                     if not keep_going:
                         raise
                     answer = Failure(_name(source), str(error))
                 yield answer
 
-    def _prepare(self, source: Source) -> Prepared:
+    def _graph(self, wanted: Options, *, many: bool = False) -> GraphLabels | None:
+        """The graph that answers where labels alone are wanted and the runtime is not torch."""
+        return self._engine.graph(many=many) if self._labels_alone and not any(wanted) else None
+
+    def _begin(self, source: Source, wanted: Options, graph: GraphLabels | None = None) -> Segmentation | Prepared:
+        """What can be done in a thread of its own: the whole answer of a graph, else the image read and prepared."""
         image = read_image(source)
+        graph = graph or self._graph(wanted)
+        if graph and graph.takes(image) and tiles_for(self.preprocess.work_hw(image.hw), None) is None:
+            return Segmentation(graph(image), self.classes, image)
+        return self._prepared(image)
+
+    def _prepared(self, image: Image) -> Prepared:
         x, frame = self.preprocess(image)
         return image, x, frame
 
-    def _answer(self, prepared: Prepared, confidence: bool, probabilities: bool) -> Segmentation:
+    def _answer(self, prepared: Segmentation | Prepared, wanted: Options) -> Segmentation:
+        if isinstance(prepared, Segmentation):
+            return prepared
+        confidence, probabilities = wanted
         image, x, frame = prepared
         if self.finds_objects:
             return self._objects(image, x, frame, confidence or probabilities)
@@ -214,7 +268,7 @@ class Predictor:
         """
         if not self.finds_objects:
             raise InputError(f"{self.manifest.model} gives each pixel a class and finds no objects.")
-        return self._found(*self._prepare(source), min_score=0.0)
+        return self._found(*self._prepared(read_image(source)), min_score=0.0)
 
     def _objects(self, image: Image, x: Tensor, frame: Frame, per_pixel: bool) -> Segmentation:
         if per_pixel:
@@ -255,10 +309,10 @@ def _check_wishes(manifest: Manifest, wishes: dict[str, bool], min_score: float 
 
 
 def _ahead(
-    prepare: Callable[[Source], Prepared], sources: Iterable[Source], readers: int
-) -> Generator[tuple[Source, Future[Prepared]], None, None]:
+    prepare: Callable[[Source], T], sources: Iterable[Source], readers: int
+) -> Generator[tuple[Source, Future[T]], None, None]:
     """Each source with its prepared image, in order; the next ones are prepared in threads meanwhile."""
-    waiting: deque[tuple[Source, Future[Prepared]]] = deque()
+    waiting: deque[tuple[Source, Future[T]]] = deque()
     pool = ThreadPoolExecutor(max(1, readers), "read")
     try:
         for source in sources:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from maskwright.errors import InputError, MissingExtraError
 from maskwright.inference import conversions
 from maskwright.inference.backends import computes_bf16, computing
+from maskwright.inference.converting import Dynamic
 from maskwright.inference.telemetry import without_telemetry
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 RuntimeName = Literal["torch", "openvino", "onnx"]
 RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
 Run = Callable[..., tuple[Tensor, ...]]
-Dynamic = tuple[Mapping[int, Any] | None, ...]
 
 _PACKAGES = {"torch": ("torch", "torch"), "openvino": ("openvino", "fast"), "onnx": ("onnxruntime", "export")}
 _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
@@ -97,7 +97,7 @@ def compiled(
 
     Args:
         example: inputs of a size that it will see; the module must take them as they are, all as tensors
-        dynamic: for each input the axes that may have any length, as torch.export's dynamic_shapes; None fixes all sizes
+        dynamic: for each input the axes that may have any length, see converting.free_axes; None fixes all sizes
         streams: how many calls compute side by side, each with its share of the threads; best for many images
         threads: of all streams together; None takes torch's
         key: under which the converted model is kept in the cache (cache.key_of); None converts anew

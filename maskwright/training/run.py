@@ -1,7 +1,8 @@
 """train(): from labelled images to a run folder that predict and evaluate can use.
 
 A run folder holds recipe.yaml (every setting with its reason), classes.yaml, model.safetensors and manifest.json (the best
-averaged weights so far), log.jsonl, and state/ (the last step, for --resume).
+averaged weights so far), probes/ (validation images that runtimes are measured on), log.jsonl, and state/ (the last step, for
+--resume).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from maskwright.classes import ClassMap
 from maskwright.data.dataset import Dataset, Pair
 from maskwright.data.loader import PreparedPairs, Targets, training_batches
 from maskwright.errors import InputError, Interrupted
+from maskwright.inference.agreement import refusals
 from maskwright.inference.backends import choose_device
 from maskwright.io.write import write_json, write_text
 from maskwright.processes import Processes, processes
@@ -40,11 +42,12 @@ from maskwright.training.plan import Machine, fingerprint, looks_in, plan, sched
 from maskwright.training.reporter import Reporter
 from maskwright.training.setup import Parent, check_buildable, make_learner, with_weights
 from maskwright.training.state import Progress, load_state
-from maskwright.training.validate import validate, with_agreement
+from maskwright.training.validate import keep_probes, validate, with_runtimes
 from maskwright.training.watch import Watch, stop_signals
 from maskwright.transforms import Preprocess, augmenter
 
 Arrays = tuple[Sequence[NDArray[Any]], Sequence[NDArray[Any]]]
+MEASURING_SHARE = 0.1  # of the time that training took, for measuring the runtimes
 
 
 @dataclass(frozen=True)
@@ -391,7 +394,13 @@ class _Sitting:
         """Measure on the best weights how prediction may run, and write that into the checkpoint."""
         if self.world.first:
             best, saved = load_checkpoint(self.folder)
-            final = with_agreement(best, saved, self.dataset, val_pairs, self.device)
+            probes = keep_probes(self.folder, self.dataset, val_pairs)
+            if self.show:
+                say("measuring the runtimes of this machine on validation images")
+            final, measured = with_runtimes(best, saved, probes, self.device, seconds=MEASURING_SHARE * at.seconds)
+            if self.show and measured is not None:
+                for line in (*measured.lines(), *refusals(measured.ways)):
+                    say(line)
             save_checkpoint(self.folder, best, final)
         name = "mask AP" if self.options.task == "instance" else "Dice"
         return Run(self.folder, at.best_score, at.step, recipe.steps, at.seconds / 60, self.split, name)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import math
+import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -11,10 +14,11 @@ from torch import nn
 from maskwright.checkpoint import Manifest
 from maskwright.data.dataset import Dataset, Pair
 from maskwright.evaluation import AnyEvaluation, score, score_objects
-from maskwright.inference.agreement import compare_bf16
+from maskwright.inference.labelling import labels_on_torch
+from maskwright.inference.measuring import Measurement, cost_s, measure
 from maskwright.inference.predictor import Predictor
-
-PROBES = 16  # validation images that bf16 is compared with fp32 on
+from maskwright.inference.probes import Probe, read_probes, spread, write_probes
+from maskwright.inference.runtimes import RUNTIMES
 
 
 def validate(net: nn.Module, manifest: Manifest, dataset: Dataset, pairs: Sequence[Pair], device: torch.device) -> AnyEvaluation:
@@ -27,11 +31,35 @@ def validate(net: nn.Module, manifest: Manifest, dataset: Dataset, pairs: Sequen
     return score(lambda sample: predictor(sample.image), dataset, pairs, intervals=False)
 
 
-def with_agreement(net: nn.Module, manifest: Manifest, dataset: Dataset, pairs: Sequence[Pair], device: torch.device) -> Manifest:
-    """The manifest with the number type that prediction may use, as measured against fp32 on validation images."""
-    preprocess = manifest.preprocessing()
-    images = (preprocess(dataset.read(pair).image)[0] for pair in pairs[:PROBES])
-    agreement = compare_bf16(copy.deepcopy(net), images, manifest.class_map(), device, objects=manifest.task == "instance")
-    if agreement is None:
-        return manifest.model_copy(update={"precision": "fp32", "agreement": None})
-    return manifest.model_copy(update={"precision": agreement.precision, "agreement": agreement.to_dict()})
+def with_runtimes(
+    net: nn.Module, manifest: Manifest, probes: Sequence[Probe], device: torch.device, *, seconds: float = math.inf
+) -> tuple[Manifest, Measurement | None]:
+    """The manifest with what was measured of every way to run net on this machine, and the number type that torch may use.
+
+    Args:
+        seconds: that may be spent; where converting the network takes longer, torch alone is measured
+    """
+    if not probes:
+        return manifest.model_copy(update={"precision": "fp32", "runtimes": None}), None
+    net = copy.deepcopy(net)
+    ms = 1000 * _seconds(net, manifest, probes[0], device)
+    names = RUNTIMES if cost_s(ms, len(probes)) <= seconds else ("torch",)
+    measured = measure(net, manifest, device, probes, runtimes=names)
+    best = measured.best(("torch",))
+    precision = best.way.split()[1] if best else "fp32"
+    return manifest.model_copy(update={"precision": precision, "runtimes": measured.to_dict()}), measured
+
+
+def _seconds(net: nn.Module, manifest: Manifest, probe: Probe, device: torch.device) -> float:
+    labels = labels_on_torch(net, manifest, device, "fp32", exact=True)
+    labels(probe.image)  # prepares the kernels
+    began = time.perf_counter()
+    labels(probe.image)
+    return time.perf_counter() - began
+
+
+def keep_probes(folder: Path, dataset: Dataset, pairs: Sequence[Pair]) -> list[Probe]:
+    """Validation images with their truth, written into the run folder and read back: what every runtime is measured on."""
+    samples = (dataset.read(pairs[k]) for k in spread(len(pairs)))
+    write_probes(folder, (Probe(s.image, s.labels) for s in samples if s.labels is not None))
+    return read_probes(folder)

@@ -103,7 +103,7 @@ class Preprocess:
             InputError: the image's channels cannot be turned into the network's.
         """
         work_hw = self.work_hw(image.hw)
-        x = torch.from_numpy(np.ascontiguousarray(self._scaled(image).transpose(2, 0, 1)))[None]  # (1, C', H, W)
+        x = torch.from_numpy(np.ascontiguousarray(self.scaled(image).transpose(2, 0, 1)))[None]  # (1, C', H, W)
         if work_hw != image.hw:
             x = F.interpolate(x, size=work_hw, mode="bilinear", align_corners=False, antialias=self.smooth)
         x = self._to_channels(x, image)  # (1, C, h, w)
@@ -123,7 +123,12 @@ class Preprocess:
         h, w = (functools.reduce(_lesser, (_rounded(side * up, down) for up, down in scales)) for side in hw)
         return _greater(1, h), _greater(1, w)
 
-    def _scaled(self, image: Image) -> NDArray[np.float32]:
+    def scaled(self, image: Image) -> NDArray[np.float32]:
+        """The image's values by `scaling`, (H, W, C) as stored; mean and std come after.
+
+        Raises:
+            InputError: a value is not finite.
+        """
         pixels = image.pixels
         if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
             raise InputError(

@@ -183,7 +183,7 @@ def test_pixels_that_are_no_numbers(predictor, tmp_path):
     [
         ({"tile": 8}, "tiles of 8 px cannot be used"),
         ({"device": "gpu"}, "no device 'gpu'"),
-        ({"precision": "int8"}, "no precision 'int8'"),
+        ({"precision": "int4"}, "no precision 'int4'"),
         ({"precision": "bf16", "exact": True}, "exact means fp32"),
     ],
 )

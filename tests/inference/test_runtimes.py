@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from maskwright.errors import InputError, MissingExtraError
 from maskwright.inference import runtimes
+from maskwright.inference.converting import free_axes
 from maskwright.inference.runtimes import Way, compiled, installed, version_of, ways_on
 
 CPU = torch.device("cpu")
-OPEN = ({2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC},)
+OPEN = (free_axes(2, 3),)
 
 
 class Two(nn.Module):

@@ -1,0 +1,68 @@
+"""Which way a predictor takes: what was asked for, else the quickest that agrees, once enough images come to pay for it."""
+
+from __future__ import annotations
+
+import torch
+
+from maskwright.checkpoint import Manifest
+from maskwright.errors import InputError
+from maskwright.inference.backends import Precision, choose_precision
+from maskwright.inference.measuring import Measurement
+from maskwright.inference.runtimes import RUNTIMES, Way, require
+
+ORDINARY = ("fp32", "bf16")
+
+
+def first_way(manifest: Manifest, device: torch.device, runtime: str, precision: Precision, *, exact: bool) -> Way:
+    """The way that needs no preparation and no measurement beyond the manifest's: for the first images.
+
+    Raises:
+        InputError, MissingExtraError: the wishes are unknown, contradict each other, or cannot be had here.
+    """
+    check_wishes(device, runtime, precision, exact=exact)
+    if precision == "int8":
+        return Way("openvino", "int8")
+    number_type = choose_precision(precision, manifest.precision, device, exact=exact)
+    if runtime in ("auto", "torch"):
+        return Way("torch", number_type)
+    require(runtime)  # type: ignore[arg-type]
+    return Way(runtime, "fp32" if runtime == "onnx" else number_type)  # type: ignore[arg-type]
+
+
+def check_wishes(device: torch.device, runtime: str, precision: str, *, exact: bool) -> None:
+    """Refuse wishes that contradict each other.
+
+    Raises:
+        InputError, MissingExtraError: with the way out.
+    """
+    if runtime != "auto":
+        require(runtime)  # type: ignore[arg-type]
+    if exact and runtime not in ("auto", "torch"):
+        raise InputError(f"exact means eager fp32 on torch, but the runtime {runtime!r} was asked for; leave one of the two out.")
+    if runtime not in ("auto", "torch") and device.type != "cpu":
+        raise InputError(
+            f"the runtime {runtime!r} computes on the CPU, this is {device.type}; give device cpu, or runtime torch."
+        )
+    if runtime == "onnx" and precision not in ("auto", "fp32"):
+        raise InputError(f"the runtime 'onnx' computes in fp32, not in {precision}; take openvino or torch.")
+    if precision == "int8" and (runtime not in ("auto", "openvino") or exact or device.type != "cpu"):
+        raise InputError("precision int8 runs on OpenVINO on the CPU; leave exact, and any other runtime or device, out.")
+    if precision == "int8":
+        require("openvino")
+
+
+def best_way(measured: Measurement, first: Way, runtime: str, precision: str, images: int | None) -> Way:
+    """The quickest way that agrees and that so many images pay for; `first` where that is none.
+
+    Args:
+        images: how many will come; None: enough
+    """
+    runtimes = RUNTIMES if runtime == "auto" else (runtime,)
+    found = measured.best(runtimes, ORDINARY if precision == "auto" else (precision,))
+    if found is None:
+        return first
+    now = measured.of(first)
+    if images is not None and now is not None and images * (now.ms - found.ms) < 1000 * found.start_s:
+        return first
+    name, number_type = found.way.split()
+    return Way(name, number_type)  # type: ignore[arg-type]

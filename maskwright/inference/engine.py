@@ -1,0 +1,122 @@
+"""Engine: a semantic network on the runtime that suits the images to come.
+
+The first images run on torch, which needs no preparation. prepare() looks up, or measures once, which way is quickest of those
+that agree with eager fp32, and takes it where the images to come pay for its start.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from threading import Lock
+
+import torch
+from torch import Tensor, nn
+
+from maskwright.checkpoint import Manifest
+from maskwright.inference.agreement import refusals
+from maskwright.inference.backends import Precision, forward_on
+from maskwright.inference.choice import best_way, first_way
+from maskwright.inference.labelling import GraphLabels, logits_on
+from maskwright.inference.measuring import Measurement, cost_s, keep_measurement, kept_measurement, measure
+from maskwright.inference.probes import read_probes
+from maskwright.inference.runtimes import Way, ways_on
+from maskwright.inference.tiled import Forward
+
+EXPECTED_MS = 100.0  # of an image, where nothing was ever measured
+
+
+class Engine:
+    """What runs the network; threads may share it.
+
+    Args:
+        model: taken over: it is moved to the device and stays in evaluation mode
+        runtime, precision: as wished, "auto" for what is best
+        run: the run folder, where there is one: its probes are what runtimes are measured on
+
+    Attributes:
+        way: what the next image runs on
+        streams: images that the graph computes side by side, where many come
+        refused: a line for each way that was measured just now and does not agree
+
+    Raises:
+        InputError, MissingExtraError: the wishes cannot be had.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        manifest: Manifest,
+        device: torch.device,
+        *,
+        runtime: str = "auto",
+        precision: Precision = "auto",
+        exact: bool = False,
+        run: Path | None = None,
+    ) -> None:
+        self.way = first_way(manifest, device, runtime, precision, exact=exact)
+        self.device, self.streams, self._run = device, 1, run
+        self.refused: tuple[str, ...] = ()
+        self._model, self._manifest, self._exact = model.eval(), manifest, exact
+        self._wishes = runtime, precision
+        self._lock = Lock()
+        self._graphs: dict[tuple[Way, int], GraphLabels] = {}
+        self._forwards: dict[Way, Forward] = {}
+        if self.way.runtime == "torch":
+            self._forwards[self.way] = forward_on(model, device, self.way.precision, exact=exact)
+
+    def prepare(self, images: int | None = None) -> Way:
+        """Settle on the way for images to come, and give it.
+
+        Measured is at most once for the same weights, versions and processor, and only where the images take longer than
+        that; which way is taken then follows from what was measured alone.
+
+        Args:
+            images: how many come; None: enough to pay for any start, but not for measuring
+        """
+        with self._lock:
+            if self._fixed():
+                return self.way
+            measured = kept_measurement(self._model, self._manifest, self.device)
+            if measured is None and images is not None:
+                measured = self._measured_now(images)
+            if measured is not None:
+                self.way = best_way(measured, self.way, *self._wishes, images)
+                self.streams = measured.streams
+        return self.way
+
+    def graph(self, *, many: bool) -> GraphLabels | None:
+        """Labels by one graph on the present runtime, side by side for many images; None on torch."""
+        if self.way.runtime == "torch":
+            return None
+        with self._lock:
+            kind = self.way, self.streams if many else 1
+            if kind not in self._graphs:
+                self._graphs[kind] = GraphLabels(self._model, self._manifest, kind[0], streams=kind[1])
+            return self._graphs[kind]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits of a prepared image, (B, C, h, w) to (B, K, h, w), on the present runtime."""
+        with self._lock:
+            if self.way not in self._forwards:
+                self._forwards[self.way] = logits_on(self._model, self._manifest, self.way)
+            forward = self._forwards[self.way]
+        return forward(image)
+
+    def _fixed(self) -> bool:
+        """Whether there is nothing to choose: both wishes are said, or no other runtime is there."""
+        if self._exact or "auto" not in self._wishes or self._wishes[1] == "int8" or self._wishes[0] == "torch":
+            return True
+        return all(way.runtime == "torch" for way in ways_on(self.device))
+
+    def _measured_now(self, images: int) -> Measurement | None:
+        """Measured and kept, if there are probes and the images take longer than that."""
+        before = self._manifest.runtimes or {}
+        ms = float(before.get("reference_ms", EXPECTED_MS))
+        probes = read_probes(self._run) if self._run is not None else []
+        if not probes or images * ms / 1000 < cost_s(ms, len(probes)):
+            return None
+        found = measure(copy.deepcopy(self._model), self._manifest, self.device, probes)
+        keep_measurement(self._model, self.device, found)
+        self.refused = tuple(refusals(found.ways))
+        return found

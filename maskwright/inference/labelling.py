@@ -1,0 +1,117 @@
+"""From an image to its class ids alone, on any runtime: what predict, evaluate and the comparison of runtimes all go through.
+
+On torch the image is prepared, run and decoded step by step. On the other runtimes all of it is one graph, which takes the stored
+pixels: bytes as they are, and anything else (deep values, scaling by an image's own statistics) scaled first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from maskwright import __version__
+from maskwright.checkpoint import Manifest, weights_hash
+from maskwright.inference.backends import forward_on
+from maskwright.inference.cache import key_of
+from maskwright.inference.converting import free_axes
+from maskwright.inference.decode import decode
+from maskwright.inference.graph import PixelGraph
+from maskwright.inference.objects import MIN_SCORE, decode_objects, detect_on
+from maskwright.inference.runtimes import Run, Way, compiled, version_of
+from maskwright.inference.tiled import Forward, in_pieces
+from maskwright.io.image import Image
+
+Labels = Callable[[Image], NDArray[Any]]
+BYTES = (0.0, 255.0)
+_EXAMPLE_HW = (96, 128)  # of the image that is traced; both are free in the graph
+
+
+def labels_on_torch(model: nn.Module, manifest: Manifest, device: torch.device, precision: str, *, exact: bool = False) -> Labels:
+    """The class of each pixel, eager; of models that find objects the class of the object on top."""
+    preprocess, classes = manifest.preprocessing(), manifest.class_map()
+    if manifest.task == "instance":
+        detect = detect_on(model, device, precision, exact=exact)
+
+        def covered(image: Image) -> NDArray[Any]:
+            x, frame = preprocess(image)
+            return decode_objects(detect(x), frame, classes, min_score=MIN_SCORE).to_labels()
+
+        return covered
+    forward = forward_on(model, device, precision, exact=exact)
+
+    def labels(image: Image) -> NDArray[Any]:
+        x, frame = preprocess(image)
+        return decode(in_pieces(forward, x), frame, classes).labels
+
+    return labels
+
+
+class GraphLabels:
+    """The class of each pixel by one graph on OpenVINO or ONNX Runtime, converted when an image of its kind first comes.
+
+    Args:
+        model: a semantic network on the CPU, in evaluation mode
+        streams: images that are computed side by side when called from as many threads
+    """
+
+    def __init__(self, model: nn.Module, manifest: Manifest, way: Way, *, streams: int = 1) -> None:
+        self.way, self.streams = way, streams
+        self._model, self._manifest, self._classes = model, manifest, manifest.class_map()
+        self._preprocess = manifest.preprocessing()
+        self._runs: dict[tuple[bool, int], Run] = {}
+        self._making = Lock()
+
+    def __call__(self, image: Image) -> NDArray[Any]:
+        """(H, W) class ids.
+
+        Raises:
+            InputError: the image's values are not finite, or its channels are not the model's.
+        """
+        plain = self.takes_bytes(image)
+        pixels = image.pixels if plain else self._preprocess.scaled(image)
+        (labels,) = self._run(plain, image.channels)(torch.from_numpy(pixels)[None])
+        return np.asarray(labels[0].numpy())
+
+    def takes(self, image: Image) -> bool:
+        """Whether the image's channels can be turned into the model's; where not, Preprocess says what is wrong."""
+        have, wanted = image.channels, self._preprocess.channels
+        return have == wanted or (have, wanted) in ((1, 3), (3, 1))
+
+    def takes_bytes(self, image: Image) -> bool:
+        """Whether the graph scales the stored pixels itself."""
+        return self._preprocess.scaling == "range" and image.pixels.dtype == np.uint8 and image.value_range == BYTES
+
+    def _run(self, plain: bool, channels: int) -> Run:
+        with self._making:
+            if (plain, channels) not in self._runs:
+                self._runs[plain, channels] = self._made(plain, channels)
+            return self._runs[plain, channels]
+
+    def _made(self, plain: bool, channels: int) -> Run:
+        preprocess = self._preprocess if plain else replace(self._preprocess, scaling="range")
+        graph = PixelGraph(self._model, preprocess, self._classes, value_range=BYTES if plain else (0.0, 1.0))
+        example = torch.zeros(2, *_EXAMPLE_HW, channels, dtype=torch.uint8 if plain else torch.float32)
+        key = conversion_key(self._model, self._manifest, self.way, "labels", plain, channels)
+        return compiled(graph, (example,), self.way, dynamic=(free_axes(0, 1, 2),), streams=self.streams, key=key)
+
+
+def logits_on(model: nn.Module, manifest: Manifest, way: Way) -> Forward:
+    """The network alone on OpenVINO or ONNX Runtime: where more than labels is wanted, or an image comes in tiles."""
+    example = torch.zeros(2, manifest.preprocessing().channels, *_EXAMPLE_HW)
+    key = conversion_key(model, manifest, way, "logits")
+    run = compiled(model, (example,), way, dynamic=(free_axes(0, 2, 3),), key=key)
+    return lambda image: run(image)[0]
+
+
+def conversion_key(model: nn.Module, manifest: Manifest, way: Way, *what: object) -> str:
+    """Everything that decides what a converted model is."""
+    versions = __version__, torch.__version__, version_of(way.runtime)
+    described = manifest.model, manifest.model_args, manifest.preprocess, manifest.classes
+    return key_of(weights_hash(model), way.runtime, *versions, *described, *what)

@@ -1,0 +1,230 @@
+"""Which way is quickest of those that agree: measured once on a run's probes and kept, never timed again.
+
+What the machine that trained measured stands in the manifest. Elsewhere, or with other versions, it is measured when a job is
+long enough to be worth it, and kept in the user's cache under the weights, the versions and the processor.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from maskwright import __version__
+from maskwright.checkpoint import Manifest, weights_hash
+from maskwright.classes import ClassMap
+from maskwright.errors import InputError
+from maskwright.inference.agreement import Agreement, Comparison
+from maskwright.inference.backends import computes_bf16
+from maskwright.inference.cache import cache_folder, key_of
+from maskwright.inference.labelling import GraphLabels, Labels, labels_on_torch
+from maskwright.inference.probes import Probe
+from maskwright.inference.runtimes import RUNTIMES, Way, version_of, ways_on
+from maskwright.io.write import write_json
+
+CONVERSION_S = 15.0  # what converting a network takes at most, roughly; how long it took is only known afterwards
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured on one machine.
+
+    Attributes:
+        machine: here(): processor, threads and versions; another machine measures anew
+        images: probes
+        reference_ms: milliseconds an image in eager fp32
+        ways: each with how it agreed, quickest first
+        streams: how many images the quickest one had best compute side by side, where many come
+    """
+
+    machine: dict[str, str]
+    images: int
+    reference_ms: float
+    ways: tuple[Agreement, ...]
+    streams: int = 1
+
+    def best(self, runtimes: Collection[str] = RUNTIMES, precisions: Collection[str] = ("fp32", "bf16")) -> Agreement | None:
+        """The quickest way that agrees, of these runtimes and number types; None where none does."""
+        fit = [w for w in self.ways if w.agrees and w.way.split()[0] in runtimes and w.way.split()[1] in precisions]
+        return min(fit, key=lambda w: w.ms, default=None)
+
+    def of(self, way: Way) -> Agreement | None:
+        return next((w for w in self.ways if w.way == str(way)), None)
+
+    def lines(self) -> list[str]:
+        """For people: a line a way."""
+        rows = [f"eager fp32: {self.reference_ms:.0f} ms an image, the reference ({self.images} probes)"]
+        for w in self.ways:
+            moved = max((abs(v) for v in w.moved.values()), default=0.0)
+            agrees = f"{w.changed:.3%} of the pixels change, no class moves by more than {moved:.2f} points"
+            verdict = f"refused: {w.refused}" if w.refused else agrees
+            rows.append(f"{w.way}: {w.ms:.0f} ms an image, {w.start_s:.1f} s to start; {verdict}")
+        return rows
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> Self:
+        ways = tuple(Agreement.from_dict(way) for way in given["ways"])
+        return cls(dict(given["machine"]), int(given["images"]), float(given["reference_ms"]), ways, int(given["streams"]))
+
+
+def here(device: torch.device) -> dict[str, str]:
+    """The machine and the versions, as far as they decide how a network runs."""
+    versions = {f"{name} version": version_of(name) for name in RUNTIMES}
+    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    return {"device": device.type, "kind": kind, "threads": str(torch.get_num_threads()), "maskwright": __version__, **versions}
+
+
+def measure(
+    model: nn.Module,
+    manifest: Manifest,
+    device: torch.device,
+    probes: Sequence[Probe],
+    *,
+    runtimes: Collection[str] = RUNTIMES,
+    progress: Callable[[str], None] | None = None,
+) -> Measurement:
+    """Run the probes in eager fp32 and in every way that this machine has; the model's layout changes on the way.
+
+    fp32 on OpenVINO is only tried where its bf16 is refused or not to be had, and ONNX Runtime where OpenVINO is missing.
+
+    Args:
+        runtimes: those that are tried, where they are installed
+        progress: told which way is being measured
+    """
+    classes = manifest.class_map()
+    progress = progress or _silent
+    progress("eager fp32")
+    reference = labels_on_torch(model, manifest, device, "fp32", exact=True)
+    truth, reference_ms, _ = _timed(reference, probes)
+    found: list[Agreement] = []
+    for way in _in_order(ways_on(device), manifest):
+        if way.runtime not in runtimes:
+            continue
+        if way.runtime != "torch" and way.precision == "fp32" and any(f.agrees and f.way.startswith(way.runtime) for f in found):
+            continue
+        if way.runtime == "onnx" and any(f.way.startswith("openvino") for f in found):
+            continue
+        progress(str(way))
+        found.append(_judged(way, model, manifest, device, probes, truth, classes))
+    measured = Measurement(here(device), len(probes), reference_ms, tuple(sorted(found, key=lambda f: f.ms)))
+    best = measured.best()
+    if best is None or best.way.startswith("torch"):
+        return measured
+    return replace(measured, streams=_streams(model, manifest, Way(*best.way.split()), probes))  # type: ignore[arg-type]
+
+
+def kept_measurement(model: nn.Module, manifest: Manifest, device: torch.device) -> Measurement | None:
+    """What was measured of every runtime for these weights on this machine, by training or later; None if it was not."""
+    there = {way.runtime for way in ways_on(device)}
+    known = manifest.runtimes or {}
+    if known.get("machine") == here(device) and (
+        there == {"torch"} or any(w["way"].split()[0] != "torch" for w in known["ways"])
+    ):
+        return Measurement.from_dict(known)
+    try:
+        return Measurement.from_dict(json.loads(_file(model, device).read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # never measured, or the file is damaged: it is measured again
+
+
+def keep_measurement(model: nn.Module, device: torch.device, found: Measurement) -> None:
+    """Into the user's cache; where that cannot be written it is measured again the next time."""
+    try:
+        write_json(_file(model, device), found.to_dict())
+    except InputError:
+        return
+
+
+def cost_s(ms: float, probes: int) -> float:
+    """Seconds that a measurement takes, about, where one image takes `ms` in eager fp32."""
+    return CONVERSION_S + 2 * probes * ms / 1000
+
+
+def _file(model: nn.Module, device: torch.device) -> Path:
+    return cache_folder() / "measured" / f"{key_of(weights_hash(model), *sorted(here(device).items()))}.json"
+
+
+def _silent(_way: str) -> None:
+    """Progress that nobody watches."""
+
+
+def _in_order(ways: Sequence[Way], manifest: Manifest) -> list[Way]:
+    """bf16 first, torch first; of models that find objects torch alone."""
+    known = [way for way in ways if manifest.task == "semantic" or way.runtime == "torch"]
+    return sorted(known, key=lambda way: (RUNTIMES.index(way.runtime), way.precision != "bf16"))
+
+
+def _judged(
+    way: Way,
+    model: nn.Module,
+    manifest: Manifest,
+    device: torch.device,
+    probes: Sequence[Probe],
+    reference: Sequence[NDArray[Any]],
+    classes: ClassMap,
+) -> Agreement:
+    labels: Labels
+    if way.runtime == "torch":
+        labels = labels_on_torch(model, manifest, device, way.precision)
+    else:
+        GraphLabels(model, manifest, way)(probes[0].image)  # converts, and keeps what was converted
+        labels = GraphLabels(model, manifest, way)
+    answers, ms, start_s = _timed(labels, probes)
+    comparison = Comparison(classes)
+    for probe, expected, answer in zip(probes, reference, answers, strict=True):
+        comparison.update(probe.labels, expected, answer)
+    return Agreement(str(way), ms, start_s, comparison.changed, comparison.moved(), comparison.objection())
+
+
+def _streams(model: nn.Module, manifest: Manifest, way: Way, probes: Sequence[Probe]) -> int:
+    """The number of images side by side with which all probes are done soonest."""
+    spent = {}
+    for streams in _counts(torch.get_num_threads()):
+        labels = GraphLabels(model, manifest, way, streams=streams)
+        with ThreadPoolExecutor(streams) as pool:
+            list(pool.map(labels, [probes[0].image] * streams))
+            began = time.perf_counter()
+            list(pool.map(labels, [probe.image for probe in probes]))
+            spent[streams] = time.perf_counter() - began
+    return min(spent, key=lambda streams: spent[streams])
+
+
+def _counts(threads: int) -> list[int]:
+    """1, 2, 4, ... up to the threads, which share among the streams."""
+    return [1 << k for k in range(threads.bit_length()) if 1 << k <= threads]
+
+
+def _timed(labels: Labels, probes: Sequence[Probe]) -> tuple[list[NDArray[Any]], float, float]:
+    """The answers, the median milliseconds of one, and the seconds until the first."""
+    began = time.perf_counter()
+    labels(probes[0].image)
+    start_s = time.perf_counter() - began
+    answers, spent = [], []
+    for probe in probes:
+        began = time.perf_counter()
+        answers.append(np.asarray(labels(probe.image)))
+        spent.append(time.perf_counter() - began)
+    return answers, 1000 * median(spent), start_s
+
+
+def _processor() -> str:
+    """The processor's name and whether it computes bf16, on which kernels are chosen."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.processor() or platform.machine()
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}{', bf16' if computes_bf16(torch.device('cpu')) else ''}"
