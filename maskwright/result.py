@@ -34,7 +34,7 @@ class Segmentation:
     """Which class each pixel belongs to, and where the model tells objects apart, which objects there are.
 
     Attributes:
-        labels: (H, W) integer class ids of `classes`, or classes.ignore_id
+        labels: (H, W) integer class ids of `classes`, or classes.ignore_id, as everywhere where the image has no measurement
         classes: what the ids mean
         image: the picture this answers, same H and W
         confidence: (H, W) float32 in [0, 1], the probability of the chosen class, on request
@@ -81,6 +81,9 @@ class Segmentation:
                 raise InputError(f"{self.name}: {what} has the shape {found}; labels of {hw} need {shape}.")
         if self.instances is not None and self.instances.classes != self.classes:
             raise InputError(f"{self.name}: the objects have other classes than the labels; give both the same class map.")
+        if self.image is not None and self.image.missing is not None:
+            labels = np.where(self.image.missing, self.classes.ignore_id, self.labels).astype(self.classes.dtype)
+            object.__setattr__(self, "labels", labels)
         unknown = sorted(set(self._counts()) - {*self.classes.ids, self.classes.ignore_id})
         if unknown:
             raise InputError(
@@ -243,7 +246,7 @@ class Segmentation:
             if container in ("dicom", "nifti") and self.image is not None and self.image.path is not None:
                 save_slice(written[0], self.image.path, self.labels, self.classes)
             else:
-                write_mask(written[0], self.labels, self.classes, container)
+                write_mask(written[0], self.labels, self.classes, container, self.image.georeference if self.image else None)
         if overlay:
             written.append(Path(folder) / f"{self.name}_overlay.png")
             write_png(written[-1], self.overlay())

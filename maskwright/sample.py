@@ -20,7 +20,7 @@ class Sample:
 
     Attributes:
         image: the picture, turned upright
-        labels: (H, W) class ids, classes.ignore_id where nothing counts; None where no truth is known
+        labels: (H, W) class ids, classes.ignore_id where nothing counts or nothing was measured; None where no truth is known
         classes: what the ids mean
         name: unique in its data set, shown in messages and reports
         group: patient, scene or drive; samples of one group never stand on both sides of a split
@@ -50,6 +50,9 @@ class Sample:
         if self.labels.shape != self.image.hw:
             found, expected = size(self.labels.shape), size(self.image.hw)
             raise InputError(f"{self.name}: labels are {found}, the image is {expected}; they must be alike.")
+        if self.image.missing is not None:
+            labels = np.where(self.image.missing, self.classes.ignore_id, self.labels).astype(self.classes.dtype)
+            object.__setattr__(self, "labels", labels)
 
     @property
     def ignored_px(self) -> int:

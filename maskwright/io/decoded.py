@@ -12,6 +12,7 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from maskwright.errors import FormatError, InputError
+from maskwright.io.georeference import Georeference
 
 # Masks that maskwright wrote say so, so that they are read by id even where people's masks store other values (0 and 255).
 ID_MARK = ("maskwright", "class ids")
@@ -30,7 +31,8 @@ class Decoded:
         orientation: EXIF orientation of the file, already applied
         container: what an answer to this file is written as
         holds_ids: a mask written by maskwright: values are class ids
-        value_range, window, spacing_mm, remarks: as in Image; None or empty where the file does not say
+        value_range, window, spacing_mm, remarks, georeference: as in Image; None or empty where the file does not say
+        covered: (H, W) bool, false where the file's own mask or a transparent band says that there is no picture; or None
     """
 
     pixels: NDArray[Any]
@@ -44,6 +46,8 @@ class Decoded:
     window: tuple[float, float] | None = None
     spacing_mm: tuple[float, float] | None = None
     remarks: tuple[str, ...] = ()
+    georeference: Georeference | None = None
+    covered: NDArray[np.bool_] | None = None
 
 
 def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:

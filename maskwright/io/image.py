@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskwright.errors import InputError
+from maskwright.io.georeference import Georeference
 
 STORED_DTYPES = ("uint8", "uint16", "int16", "int32", "uint32", "float32", "float64")
 # Narrow types that lose nothing in the next wider stored type.
@@ -50,6 +51,9 @@ class Image:
         window: lowest and highest value that people are shown, where the file states them (DICOM); networks never see it
         statistics: of the whole that this is a part of, which "percentile" and "zscore" then scale by; None: of the pixels
         remarks: what was done to the values that a reader of the answer should know, a sentence each
+        georeference: where on the earth the pixels lie, of GeoTIFF files
+        missing: (H, W) bool, true where a georeferenced file has no measurement (nodata, its mask, transparency); the pixels hold
+            the mean of their band there, answers and truths hold classes.ignore_id. None where all pixels are measured
     """
 
     pixels: NDArray[Any]
@@ -61,6 +65,8 @@ class Image:
     window: tuple[float, float] | None = None
     statistics: Statistics | None = None
     remarks: tuple[str, ...] = ()
+    georeference: Georeference | None = None
+    missing: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 3 or 0 in self.pixels.shape:

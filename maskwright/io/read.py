@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from maskwright.errors import FormatError, InputError
 from maskwright.io.decoded import Decoded
 from maskwright.io.dicom import DICOM_SUFFIXES, decode_dicom, is_dicom
+from maskwright.io.georeference import filled, missing_pixels
 from maskwright.io.image import BY_PIXELS, Image, stored
 from maskwright.io.nifti import is_nifti
 from maskwright.io.raster import decode_raster
@@ -93,9 +96,24 @@ def read_image(source: str | Path | NDArray[Any] | Image) -> Image:
 
 def _image(path: Path, found: Decoded) -> Image:
     if found.palette is not None:
-        return Image(found.palette[found.pixels], path, orientation=found.orientation, container=found.container)
-    value_range = found.value_range or (BY_PIXELS if found.top is None else (0.0, float(found.top)))
-    return Image(
-        stored(found.pixels, str(path)), path, value_range, found.spacing_mm, found.orientation, found.container,
-        window=found.window, remarks=found.remarks,
-    )  # fmt: skip
+        image = Image(found.palette[found.pixels], path, orientation=found.orientation, container=found.container)
+    else:
+        value_range = found.value_range or (BY_PIXELS if found.top is None else (0.0, float(found.top)))
+        pixels = stored(found.pixels, str(path))
+        if found.georeference is not None:
+            lost = missing_pixels(pixels, found.georeference.nodata)[1]
+            pixels = filled(pixels, lost if found.covered is None else lost | ~found.covered[:, :, None])
+        image = Image(
+            pixels, path, value_range, found.spacing_mm, found.orientation, found.container,
+            window=found.window, remarks=found.remarks,
+        )  # fmt: skip
+    return replace(image, georeference=found.georeference, missing=_missing(found)) if found.georeference else image
+
+
+def _missing(found: Decoded) -> NDArray[np.bool_] | None:
+    """Pixels of a georeferenced file without a measurement, None where there are none."""
+    values = found.pixels if found.pixels.ndim == 3 else found.pixels[:, :, None]
+    gone = missing_pixels(values, found.georeference.nodata if found.georeference else None)[0]
+    if found.covered is not None:
+        gone |= ~found.covered
+    return gone if gone.any() else None

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from maskwright.errors import FormatError
 from maskwright.io.decoded import ID_MARK, Decoded, bomb, pixel_limit, upright
+from maskwright.io.geotiff import ALPHA, covered, place_of
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MINISWHITE, MINISBLACK, RGB, PALETTE, MASK, SEPARATED, YCBCR = range(7)
-ALPHA = (1, 2)
 # JPEG (two generations), JPEG XR, JPEG 2000, lossy DNG, WebP, JPEG XL: all may change values.
 LOSSY_COMPRESSIONS = {6, 7, 22610, 33003, 33004, 33005, 33007, 34712, 34892, 34927, 34933, 50001, 50002, 52546}
 JPEG_COMPRESSIONS = {6, 7, 33007}
@@ -42,6 +42,8 @@ def decode_tiff(path: Path) -> Decoded:
             _check(path, series, page, tiff.filehandle.size)
             pixels = _channels_last(path, series.asarray(), series.axes)
             # While the file is open: long tags, such as the palette, are read when they are asked for.
+            place, remarks = place_of(path, page)
+            seen = covered(tiff, pixels, page) if place is not None else None
             pixels, palette = _plain_colours(path, pixels, page)
             tag = page.tags.get("Orientation")
             holds_ids = page.description == ": ".join(ID_MARK)
@@ -49,12 +51,16 @@ def decode_tiff(path: Path) -> Decoded:
         raise
     except BROKEN as error:
         raise FormatError(f"{path}: the TIFF file is cut short or damaged ({error}). Copy or download it again.") from error
-    orientation = int(tag.value) if tag is not None and tag.value in range(1, 9) else 1
+    # The transform of a georeferenced file speaks of its pixels as they are stored.
+    orientation = int(tag.value) if tag is not None and tag.value in range(1, 9) and place is None else 1
     bits = page.bitspersample
     top = (1 << bits) - 1 if pixels.dtype.kind in "bu" and bits < 8 * pixels.dtype.itemsize and palette is None else None
     pixels = pixels.astype(np.uint8) if pixels.dtype == bool else pixels
     lossy = int(page.compression) in LOSSY_COMPRESSIONS
-    return Decoded(np.ascontiguousarray(upright(pixels, orientation)), palette, top, lossy, orientation, "tiff", holds_ids)
+    return Decoded(
+        np.ascontiguousarray(upright(pixels, orientation)), palette, top, lossy, orientation, "tiff", holds_ids,
+        remarks=remarks, georeference=place, covered=seen,
+    )  # fmt: skip
 
 
 def _only_image(path: Path, tiff: tifffile.TiffFile) -> Any:

@@ -21,6 +21,7 @@ from PIL.PngImagePlugin import PngInfo
 from maskwright.classes import ClassMap
 from maskwright.errors import InputError
 from maskwright.io.decoded import ID_MARK
+from maskwright.io.georeference import Georeference
 from maskwright.ops.colour import palette_of
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -123,7 +124,13 @@ def write_png(path: str | Path, array: NDArray[Any], palette: NDArray[np.uint8] 
     write_bytes(path, encode_png(array, palette))
 
 
-def write_mask(path: str | Path, labels: NDArray[Any], classes: ClassMap, container: str = "png") -> None:
+def write_mask(
+    path: str | Path,
+    labels: NDArray[Any],
+    classes: ClassMap,
+    container: str = "png",
+    place: Georeference | None = None,
+) -> None:
     """Write class ids as a mask that image viewers show in the class colours and programs read as plain numbers.
 
     Ids up to 255 are stored with a palette; larger ids as 16-bit grey, for which PNG and TIFF have no palette of use.
@@ -131,25 +138,29 @@ def write_mask(path: str | Path, labels: NDArray[Any], classes: ClassMap, contai
     Shapes:
         labels: (H, W) integer ids
 
+    Args:
+        container: "png", "tiff", or "cog" for a cloud-optimised GeoTIFF
+        place: written into TIFF files, with classes.ignore_id as nodata
+
     Raises:
-        InputError: the container is neither "png" nor "tiff", or the file cannot be written.
+        InputError: there is no such container, a cloud-optimised file without a place, or the file cannot be written.
+        MissingExtraError: a cloud-optimised file is wanted and rasterio is not installed.
     """
-    if container not in ("png", "tiff"):
-        raise InputError(f"{path}: no mask container {container!r}; known: png, tiff.")
+    if container not in ("png", "tiff", "cog"):
+        raise InputError(f"{path}: no mask container {container!r}; known: png, tiff, cog.")
     stored = labels.astype(classes.dtype)
     palette = palette_of(classes) if classes.dtype == np.uint8 else None
     if container == "png":
         write_bytes(path, encode_png(stored, palette, mark=ID_MARK))
         return
-    import tifffile
+    from maskwright.io.geotiff import write_mask_cog, write_mask_tiff
 
-    colormap = None if palette is None else palette.T.astype(np.uint16) * 257
-    kind = "minisblack" if palette is None else "palette"
-    mark = ": ".join(ID_MARK)
-    with atomic(path) as temporary:
-        tifffile.imwrite(
-            temporary, stored, photometric=kind, colormap=colormap, compression="zlib", metadata=None, description=mark
-        )
+    if container == "tiff":
+        write_mask_tiff(path, stored, palette, place, classes.ignore_id)
+    elif place is None:
+        raise InputError(f"{path}: a cloud-optimised GeoTIFF needs an image that states its place; write labels instead.")
+    else:
+        write_mask_cog(path, stored, palette, place, classes.ignore_id)
 
 
 def fresh_folder(path: str | Path) -> Path:

@@ -1,0 +1,147 @@
+"""What a GeoTIFF says beyond its pixels, read through tifffile; and masks as GeoTIFF, plain or cloud-optimised.
+
+Plain masks need no extra package: the tags of the image are written again as they are. rasterio (the [geo] extra) reads
+projections that no EPSG code names, and writes cloud-optimised files.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from maskwright.errors import InputError, MissingExtraError
+from maskwright.io.decoded import ID_MARK
+from maskwright.io.georeference import (
+    GEO_TAGS,
+    GEOGRAPHIC_CRS,
+    NODATA,
+    PROJECTED_CRS,
+    TIE_POINT,
+    Georeference,
+    keys_of,
+    read_georeference,
+)
+from maskwright.io.write import atomic
+
+ALPHA = (1, 2)
+ASCII = 2
+
+
+def rasterio_for(purpose: str) -> Any:
+    """The package rasterio.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import rasterio
+        import rasterio.shutil  # its parts are not there by themselves
+        import rasterio.warp
+    except ImportError as error:
+        raise MissingExtraError("rasterio", "geo", purpose) from error
+    return rasterio
+
+
+def place_of(path: Path, page: Any) -> tuple[Georeference | None, tuple[str, ...]]:
+    """The georeference of a TIFF page, None for a plain TIFF; and what a person should know of it, a sentence each."""
+    tags = {t.code: (t.code, int(t.dtype), t.count, t.value) for t in page.tags if t.code in (*GEO_TAGS, NODATA)}
+    found = read_georeference(tags)
+    keys = keys_of(tags)
+    states_crs = PROJECTED_CRS in keys or GEOGRAPHIC_CRS in keys
+    if found is None:
+        lost = TIE_POINT in tags or states_crs
+        text = f"{path}: states where it lies by control points alone, which are not used; warp it to a grid (gdalwarp)."
+        return None, (text,) if lost else ()
+    if found.crs is not None:
+        return found, ()
+    if not states_crs:
+        return found, (f"{path}: has a place but states no coordinate reference system (CRS); gdal_edit.py -a_srs adds one.",)
+    try:
+        wkt = _wkt(path)
+    except MissingExtraError as error:
+        return found, (f"{path}: {error} Masks keep its place without it.",)
+    return Georeference(found.transform, wkt, found.nodata, found.tags), ()
+
+
+def _wkt(path: Path) -> str | None:
+    """The coordinate reference system in words, for those that no code names."""
+    rasterio = rasterio_for("reading a projection without an EPSG code")
+    with rasterio.open(path) as file:
+        return str(file.crs.to_wkt()) if file.crs else None
+
+
+def covered(tiff: tifffile.TiffFile, pixels: NDArray[Any], page: Any) -> NDArray[np.bool_] | None:
+    """Where the file's mask page or its transparent band says that there is a picture; None where it has neither.
+
+    Shapes:
+        pixels: (H, W) or (H, W, C), with the transparent band
+        returns: (H, W)
+    """
+    hw = pixels.shape[:2]
+    masks = [s for s in tiff.series if s.keyframe.is_mask and not s.keyframe.is_reduced and s.shape == hw]
+    if masks:
+        return np.asarray(masks[0].asarray() != 0)
+    samples = page.extrasamples if pixels.ndim == 3 else ()
+    bands = [k - len(samples) for k, kind in enumerate(samples) if int(kind) in ALPHA]
+    return np.asarray(pixels[:, :, bands[0]] != 0) if bands else None
+
+
+def write_mask_tiff(
+    path: str | Path,
+    stored: NDArray[Any],
+    palette: NDArray[np.uint8] | None,
+    place: Georeference | None = None,
+    nodata: int | None = None,
+) -> None:
+    """Class ids as TIFF, with the georeference of the image where it has one.
+
+    Args:
+        palette: (N, 3) uint8, the colour of each id
+        nodata: the id of pixels that have none; written where there is a place
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    colormap = None if palette is None else palette.T.astype(np.uint16) * 257
+    tags: list[tuple[Any, ...]] = []
+    if place is not None:
+        tags = [(*tag, True) for tag in place.tags]
+        tags += [] if nodata is None else [(NODATA, ASCII, 0, str(nodata), True)]
+    with atomic(path) as temporary:
+        tifffile.imwrite(
+            temporary, stored, photometric="minisblack" if palette is None else "palette", colormap=colormap, compression="zlib",
+            metadata=None, description=": ".join(ID_MARK), extratags=tags,
+        )  # fmt: skip
+
+
+def write_mask_cog(
+    path: str | Path, stored: NDArray[Any], palette: NDArray[np.uint8] | None, place: Georeference, nodata: int
+) -> None:
+    """Class ids as a cloud-optimised GeoTIFF: tiles of 512 pixels, overviews that keep whole ids (the mode of each square).
+
+    Raises:
+        MissingExtraError: rasterio is not installed.
+        InputError: the file cannot be written.
+    """
+    rasterio = rasterio_for("writing a cloud-optimised GeoTIFF")
+    h, w = stored.shape
+    profile = {
+        "driver": "GTiff", "width": w, "height": h, "count": 1, "dtype": stored.dtype.name, "crs": place.crs, "nodata": nodata,
+        "transform": rasterio.Affine(*place.transform), "photometric": "minisblack" if palette is None else "palette",
+    }  # fmt: skip
+    with rasterio.MemoryFile() as memory:
+        with memory.open(**profile) as file:
+            file.write(stored, 1)
+            file.update_tags(TIFFTAG_IMAGEDESCRIPTION=": ".join(ID_MARK))
+            if palette is not None:
+                file.write_colormap(1, {k: (*map(int, colour), 255) for k, colour in enumerate(palette)})
+        with atomic(path) as temporary:
+            try:
+                with memory.open() as file:
+                    rasterio.shutil.copy(file, temporary, driver="COG", compress="deflate", overview_resampling="mode")
+            except rasterio.errors.RasterioError as error:
+                raise InputError(f"{path}: cannot be written as a cloud-optimised GeoTIFF ({error}).") from error

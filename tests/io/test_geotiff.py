@@ -1,0 +1,212 @@
+"""GeoTIFF in and out: the georeference stays, nodata is void, and other programs read the masks at the same place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import tifffile
+
+from maskwright.classes import ClassMap
+from maskwright.errors import InputError, MissingExtraError
+from maskwright.io import geotiff, read_image, write_mask
+from maskwright.io.georeference import Georeference, filled, missing_pixels
+from maskwright.result import Segmentation
+from maskwright.sample import Sample
+
+CLASSES = ClassMap((0, 1, 2), ("ground", "house", "road"))
+UTM = rasterio.Affine(0.5, 0, 733601, 0, -0.5, 3725139)
+ROTATED = rasterio.Affine.translation(500000, 4000000) @ rasterio.Affine.rotation(30) @ rasterio.Affine.scale(2, -3)
+DEGREES = rasterio.Affine(1e-5, 0, -115.2, 0, -1e-5, 36.1)
+CUSTOM = "+proj=aea +lat_0=23 +lon_0=-96 +lat_1=29.5 +lat_2=45.5 +datum=WGS84 +units=m"
+
+
+def raster(path: Path, pixels: np.ndarray, transform=UTM, crs: str | None = "EPSG:32616", mask=None, **profile) -> Path:
+    """pixels (C, H, W) as GeoTIFF, written by rasterio."""
+    bands, h, w = pixels.shape
+    given = {
+        "driver": "GTiff",
+        "count": bands,
+        "height": h,
+        "width": w,
+        "dtype": pixels.dtype,
+        "transform": transform,
+        "crs": crs,
+    }
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "w", **(given | profile)) as file:
+        file.write(pixels)
+        if mask is not None:
+            file.write_mask(mask)
+    return path
+
+
+def drawn(dtype: str = "uint8", bands: int = 3) -> np.ndarray:
+    return np.arange(bands * 6 * 8).reshape(bands, 6, 8).astype(dtype)
+
+
+@pytest.mark.parametrize("container", ["tiff", "cog"])
+@pytest.mark.parametrize(
+    ("transform", "crs"), [(UTM, "EPSG:32616"), (ROTATED, "EPSG:32633"), (DEGREES, "EPSG:4326"), (UTM, CUSTOM)],
+    ids=["utm", "rotated", "degrees", "custom"],
+)  # fmt: skip
+def test_a_mask_lies_where_its_image_does(tmp_path, transform, crs, container):
+    image = read_image(raster(tmp_path / "a.tif", drawn(), transform, crs))
+    labels = np.arange(48).reshape(6, 8) % 3
+    write_mask(tmp_path / "m.tif", labels, CLASSES, container, image.georeference)
+    with rasterio.open(tmp_path / "a.tif") as before, rasterio.open(tmp_path / "m.tif") as after:
+        assert after.crs == before.crs
+        assert after.transform.almost_equals(before.transform, 1e-12)
+        assert after.nodata == 255
+        assert (after.read(1) == labels).all()
+        assert after.colormap(1)[1][:3] == CLASSES.colours[1]
+
+
+def test_a_cog_has_overviews_of_whole_ids(tmp_path):
+    image = read_image(raster(tmp_path / "a.tif", drawn()))
+    labels = np.where(np.arange(1200)[:, None] < 700, 2, 0) * np.ones((1, 1100), int)
+    write_mask(tmp_path / "m.tif", labels, CLASSES, "cog", image.georeference)
+    with rasterio.open(tmp_path / "m.tif") as file:
+        assert file.overviews(1) == [2, 4]
+        assert set(np.unique(file.read(1, out_shape=(300, 275)))) == {0, 2}
+        assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+
+
+def test_the_transform_is_that_of_rasterio(tmp_path):
+    for name, transform in {"utm": UTM, "rotated": ROTATED, "degrees": DEGREES}.items():
+        path = raster(tmp_path / f"{name}.tif", drawn(), transform)
+        place = read_image(path).georeference
+        assert place is not None
+        with rasterio.open(path) as file:
+            assert np.allclose(place.transform, tuple(file.transform)[:6], rtol=0, atol=1e-9)
+        points = np.array([[0.0, 0.0], [3.5, 2.0]])
+        assert np.allclose(place.to_map(points)[1], transform @ (3.5, 2.0))
+        assert np.allclose(place.to_pixels(place.to_map(points)), points, atol=1e-5)
+        assert np.allclose(place.moved((3, 2)).to_map(points[:1]), place.to_map(np.array([[3, 2]])))
+
+
+def test_pixel_is_point_is_shifted_by_half_a_pixel(tmp_path):
+    path = raster(tmp_path / "a.tif", drawn())
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(AREA_OR_POINT="Point")
+    place = read_image(path).georeference
+    with rasterio.open(path) as file:
+        assert place is not None
+        assert place.transform == pytest.approx(tuple(file.transform)[:6])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
+def test_nodata_is_filled_with_the_mean_of_its_band_and_void_in_answers(tmp_path, dtype):
+    pixels = drawn(dtype)
+    pixels[:, 0, 0] = 250
+    pixels[1, 0, 1] = 250  # one band alone: filled, but still a measured pixel
+    image = read_image(raster(tmp_path / "a.tif", pixels, nodata=250))
+    assert image.missing is not None
+    assert np.argwhere(image.missing).tolist() == [[0, 0]]
+    # Band 0 holds 1..47 beside the hole: mean 24. Band 1 holds 50..95: mean 72.5, which numpy rounds to 72.
+    expected = 72.5 if dtype == "float32" else 72
+    assert image.pixels[0, 0, 0] == 24
+    assert image.pixels[0, 0, 1] == image.pixels[0, 1, 1] == expected
+    labels = np.ones((6, 8), np.uint8)
+    found = Segmentation(labels, CLASSES, image)
+    assert found.areas()["house"] == 47
+    assert found.labels[0, 0] == 255
+    assert Sample(image, labels, CLASSES, "a").ignored_px == 1
+    (path,) = found.save(tmp_path / "out")
+    with rasterio.open(path) as file:
+        assert (file.dataset_mask() == 0).sum() == 1
+
+
+def test_nan_is_no_measurement(tmp_path):
+    pixels = drawn("float32", 1)
+    pixels[0, 2, 3] = np.nan
+    image = read_image(raster(tmp_path / "a.tif", pixels))
+    assert image.missing is not None
+    assert image.missing.sum() == 1
+    assert np.isfinite(image.pixels).all()
+    assert image.value_range == (0.0, 47.0)
+
+
+def test_masks_in_the_file_and_transparent_bands_are_void(tmp_path):
+    seen = np.full((6, 8), 255, np.uint8)
+    seen[5] = 0
+    inside = read_image(raster(tmp_path / "a.tif", drawn(), mask=seen))
+    alpha = read_image(raster(tmp_path / "b.tif", np.concatenate([drawn(), seen[None]]), photometric="RGB", ALPHA="YES"))
+    for image in (inside, alpha):
+        assert image.channels == 3
+        assert image.missing is not None
+        assert (image.missing == (seen == 0)).all()
+
+
+def test_nodata_that_the_type_cannot_hold_marks_nothing():
+    pixels = np.zeros((2, 3, 1), np.uint8)
+    assert not missing_pixels(pixels, -9999.0)[0].any()
+    assert not missing_pixels(pixels, 0.5)[0].any()
+    assert (filled(pixels + np.uint8(7), np.ones((2, 3, 1), bool)) == 0).all()
+
+
+def test_a_plain_tiff_has_no_place_and_one_without_crs_says_so(tmp_path):
+    tifffile.imwrite(tmp_path / "plain.tif", drawn()[0])
+    assert read_image(tmp_path / "plain.tif").georeference is None
+    image = read_image(raster(tmp_path / "a.tif", drawn(), crs=None))
+    assert image.georeference is not None
+    assert image.georeference.crs is None
+    assert "states no coordinate reference system" in image.remarks[0]
+
+
+def test_control_points_alone_are_no_place(tmp_path):
+    points = [
+        rasterio.control.GroundControlPoint(row, col, x, y) for row, col, x, y in [(0, 0, 1, 2), (5, 0, 1, 9), (0, 7, 8, 2)]
+    ]
+    path = tmp_path / "a.tif"
+    with rasterio.open(path, "w", driver="GTiff", count=1, height=6, width=8, dtype="uint8") as file:
+        file.write(drawn()[:1])
+        file.gcps = (points, rasterio.CRS.from_epsg(32616))
+    image = read_image(path)
+    assert image.georeference is None
+    assert "control points alone" in image.remarks[0]
+
+
+def test_without_rasterio_codes_are_read_and_masks_keep_projections_in_words(tmp_path, monkeypatch):
+    plain, custom = raster(tmp_path / "a.tif", drawn()), raster(tmp_path / "b.tif", drawn(), crs=CUSTOM)
+
+    def missing(purpose: str) -> None:
+        raise MissingExtraError("rasterio", "geo", purpose)
+
+    monkeypatch.setattr(geotiff, "rasterio_for", missing)
+    place = read_image(plain).georeference
+    assert place is not None
+    assert place.crs == "EPSG:32616"
+    image = read_image(custom)
+    assert image.georeference is not None
+    assert image.georeference.crs is None
+    assert "pip install 'maskwright[geo]'" in image.remarks[0]
+    write_mask(tmp_path / "m.tif", np.zeros((6, 8), int), CLASSES, "tiff", image.georeference)
+    with rasterio.open(custom) as before, rasterio.open(tmp_path / "m.tif") as after:
+        assert after.crs == before.crs
+    with pytest.raises(MissingExtraError, match=r"cloud-optimised GeoTIFF needs the package 'rasterio'"):
+        write_mask(tmp_path / "c.tif", np.zeros((6, 8), int), CLASSES, "cog", place)
+
+
+def test_a_cog_without_a_place_is_refused(tmp_path):
+    with pytest.raises(InputError, match="needs an image that states its place"):
+        write_mask(tmp_path / "m.tif", np.zeros((6, 8), int), CLASSES, "cog")
+
+
+def test_a_cut_geotiff_is_named(tmp_path):
+    path = raster(tmp_path / "a.tif", np.zeros((3, 200, 300), np.uint16))
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(InputError, match=r"a\.tif: the TIFF file is cut short"):
+        read_image(path)
+
+
+def test_a_georeference_is_read_from_real_scenes(shared_data):
+    folder = shared_data("geotiff-spacenet")
+    for name in ("sample_geotiff.tif", "sample_geotiff_custom_proj.tif", "road_mask_input.tif"):
+        place = read_image(folder / name).georeference
+        assert isinstance(place, Georeference)
+        with rasterio.open(folder / name) as file:
+            assert rasterio.CRS.from_user_input(place.crs) == file.crs
+            assert place.transform == pytest.approx(tuple(file.transform)[:6])
+            assert place.nodata == file.nodata
