@@ -71,7 +71,10 @@ class BoxHead(nn.Module):
         _gaussian(self.deltas, 0.001)
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
-        seen = self.layers(self.convs(crops).flatten(1))
+        return self.answer(self.layers(self.convs(crops).flatten(1)))
+
+    def answer(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """The last two layers, on (R, hidden)."""
         deltas: Tensor = self.deltas(seen)
         return self.classes(seen), deltas.reshape(deltas.shape[0], deltas.shape[1] // 4, 4)
 
@@ -93,8 +96,25 @@ class MaskHead(nn.Module):
         _he_normal(self)
 
     def forward(self, crops: Tensor) -> Tensor:
-        out: Tensor = self.logits(F.relu(self.up(self.convs(crops))))
+        out: Tensor = self.logits(self._seen(crops))
         return out
+
+    def of_classes(self, crops: Tensor, classes: Tensor) -> Tensor:
+        """The logits of one class for each box, (R, 1, 28, 28), without computing those of the others.
+
+        Shapes:
+            classes: (R,) int64 in [0, K)
+        """
+        seen = self._seen(crops)
+        kernels, biases = self.logits.weight.flatten(1)[classes], self.logits.bias
+        out = torch.bmm(kernels.unsqueeze(1).to(seen), seen.flatten(2))  # (R, 1, 28 x 28)
+        if biases is not None:
+            out = out + biases[classes].view(-1, 1, 1)
+        return out.view(crops.shape[0], 1, *seen.shape[2:])
+
+    def _seen(self, crops: Tensor) -> Tensor:
+        """(R, hidden, 28, 28)"""
+        return F.relu(self.up(self.convs(crops)))
 
 
 def _by_place(x: Tensor) -> Tensor:

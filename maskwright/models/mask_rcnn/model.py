@@ -21,10 +21,11 @@ from maskwright.errors import InputError
 from maskwright.models.arguments import check_choice, check_counts, check_flag, check_share, check_whole
 from maskwright.models.encoders import TimmEncoder
 from maskwright.models.mask_rcnn.anchors import anchors_of, cells
-from maskwright.models.mask_rcnn.detections import detected, masks_of
+from maskwright.models.mask_rcnn.detections import detected
 from maskwright.models.mask_rcnn.heads import BOX_PX, MASK_PX, BoxHead, MaskHead, ProposalHead
 from maskwright.models.mask_rcnn.losses import box_losses, choose, mask_loss, proposal_losses
 from maskwright.models.mask_rcnn.matching import Sampler, balanced
+from maskwright.models.mask_rcnn.parts import Look, Looked, Parts
 from maskwright.models.mask_rcnn.proposals import propose
 from maskwright.models.mask_rcnn.pyramid import DetectionPyramid
 from maskwright.models.mask_rcnn.roi import CANONICAL_PX, pooled, rois_of
@@ -160,8 +161,11 @@ class MaskRCNN(nn.Module):
         maps: list[Tensor] = self.pyramid(self.encoder(zero_filled(image, grid, least=2 if self.training else 1)))
         return maps
 
-    def detect(self, image: Tensor, hws: Sequence[tuple[int, int]] | None = None) -> list[Detections]:
+    def detect(self, image: Tensor, hws: Sequence[tuple[int, int]] | None = None, parts: Parts | None = None) -> list[Detections]:
         """The objects of each image, best first.
+
+        Arguments:
+            parts: what computes the dense parts; default: the network's own
 
         Shapes:
             image: (B, C, H, W) float, normalised, zeros beyond each image's own size (scaling.batch_of)
@@ -169,16 +173,17 @@ class MaskRCNN(nn.Module):
             returns: B Detections, in pixels of the batch; Detections.scaled brings them to the original's
         """
         hws = self._sizes(image, hws)
-        maps, anchors, objectness, deltas = self._first_look(image)
+        parts = parts or Parts(self.look, self.box_head, self.mask_head.of_classes)
+        maps, anchors, objectness, deltas = self._first_look(image, parts.look)
         boxes = self._propose(objectness, deltas, anchors, maps, hws, self.proposals)
-        logits, deltas = (_wide(t) for t in self.box_head(self._cut(maps, boxes, BOX_PX)))
+        logits, deltas = (_wide(t) for t in parts.boxes(self._cut(maps, boxes, BOX_PX)))
         lengths = [len(b) for b in boxes]
         found = [
             detected(*columns, least_score=self.least_score, overlap=self.overlap, most=self.detections)
             for columns in zip(torch.split(logits, lengths), torch.split(deltas, lengths), boxes, hws, strict=True)
         ]
-        masks = _wide(self.mask_head(self._cut(maps, [f.boxes for f in found], MASK_PX)))
-        masks = masks_of(masks, torch.cat([f.classes for f in found]))
+        crops = self._cut(maps, [f.boxes for f in found], MASK_PX)
+        masks = _wide(parts.masks(crops, torch.cat([f.classes for f in found]))).sigmoid()
         each = torch.split(masks, [len(f.boxes) for f in found])
         return [Detections(*f, m) for f, m in zip(found, each, strict=True)]
 
@@ -204,7 +209,7 @@ class MaskRCNN(nn.Module):
         hws = self._sizes(image, hws)
         self._check(truths, len(image))
         truths = [t.usable() for t in truths]
-        maps, anchors, objectness, deltas = self._first_look(image)
+        maps, anchors, objectness, deltas = self._first_look(image, self.look)
         of_proposals = proposal_losses(objectness, deltas, anchors, truths, sample, self.sampled_anchors)
         boxes = self._propose(objectness, deltas, anchors, maps, hws, self.train_proposals)
         chosen = [choose(b, t, sample, self.sampled_proposals) for b, t in zip(boxes, truths, strict=True)]
@@ -213,10 +218,15 @@ class MaskRCNN(nn.Module):
         masks = _wide(self.mask_head(self._cut(maps, [h.boxes for h in hits], MASK_PX)))
         return InstanceLosses(*of_proposals, *box_losses(logits, deltas, chosen, truths), mask_loss(masks, hits, truths))
 
-    def _first_look(self, image: Tensor) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
-        """Maps, anchors (N, 4), objectness (B, N) and deltas (B, N, 4), all at least float32."""
+    def look(self, image: Tensor) -> Looked:
+        """The pyramid, and the proposal head's word on every anchor: objectness (B, N) and deltas (B, N, 4)."""
         maps = self.features(image)
-        objectness, deltas = (_wide(t) for t in self.rpn(maps))
+        return maps, *self.rpn(maps)
+
+    def _first_look(self, image: Tensor, look: Look) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
+        """Maps, anchors (N, 4), objectness (B, N) and deltas (B, N, 4), all at least float32."""
+        maps, *of_anchors = look(image)
+        objectness, deltas = (_wide(t) for t in of_anchors)
         hws = _sides(maps)
         whole_hw = (hws[0][0] * self.pyramid.strides[0], hws[0][1] * self.pyramid.strides[0])
         return [_wide(m) for m in maps], anchors_of(hws, whole_hw, self.cells).to(objectness), objectness, deltas

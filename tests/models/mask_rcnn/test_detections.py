@@ -7,7 +7,7 @@ import math
 import torch
 from torch.testing import assert_close
 
-from maskwright.models.mask_rcnn.detections import Found, detected, masks_of
+from maskwright.models.mask_rcnn.detections import Found, detected
 
 HW = (50, 60)
 PROPOSALS = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [30, 20, 40, 30]])
@@ -51,10 +51,3 @@ def test_what_leaves_the_image_goes():
     deltas = torch.zeros(3, 3, 4)
     deltas[:, :, 1] = -100.0  # ten heights up
     assert len(found_with(SHARES, deltas).boxes) == 0
-
-
-def test_the_mask_of_its_own_class():
-    logits = torch.arange(2 * 3).reshape(2, 3, 1, 1).float().expand(-1, -1, 28, 28)
-    found = masks_of(logits, torch.tensor([2, 1]))
-    assert found.shape == (2, 1, 28, 28)
-    assert_close(found[:, 0, 0, 0], torch.tensor([2.0, 4.0]).sigmoid())

@@ -33,6 +33,10 @@ def test_torchvisions_values_traced_or_not(monkeypatch):
     rois = rois_of(boxes)
     assert len(level_of(rois[:, 1:], STRIDES).unique()) == 4
     assert_close(pooled(maps, rois, 7, STRIDES), expected, atol=1e-6, rtol=0)
+    last = [m.contiguous(memory_format=torch.channels_last) for m in maps]
+    crops = pooled(last, rois, 7, STRIDES)
+    assert crops.is_contiguous(memory_format=torch.channels_last)
+    assert_close(crops, expected, atol=1e-5, rtol=0, check_stride=False)
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     assert_close(pooled(maps, rois, 7, STRIDES), expected, atol=1e-6, rtol=0)
 
