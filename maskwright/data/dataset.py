@@ -20,6 +20,7 @@ from maskwright.classes import ClassMap
 from maskwright.data.found_classes import class_map_of, find_classes
 from maskwright.data.pairing import find_pairs
 from maskwright.data.stored import content_hash, stored_mask
+from maskwright.data.volume_pairs import VolumePairs, find_volume_pairs
 from maskwright.data.wording import counted, shown, size_difference, unknown_text
 from maskwright.errors import InputError
 from maskwright.io.image import Image
@@ -244,9 +245,23 @@ def _open_folder(
 ) -> Dataset:
     if masks is None and objects is not False and _has_objects(root, objects):
         return _annotated(root, classes, images)
+    volumes = find_volume_pairs(root, images=images, masks=masks, classes=_given(root, classes))
+    if volumes is not None:
+        return _of_volumes(root, volumes, classes, snap)
     found = find_pairs(root, images=images, masks=masks)
     name = root.resolve().name
     pairs = tuple(Pair(p.name, p.image, p.mask, p.split) for p in found.pairs)
+    class_map, line = _classes(root, classes, [p.mask for p in pairs if p.mask is not None], name)
+    return Dataset(name, root, class_map, pairs, found.line, line, snap, found.strays)
+
+
+def _of_volumes(root: Path, found: VolumePairs, classes: ClassMap | Path | str | None, snap: bool) -> Dataset:
+    """The slices of volumes; those of one volume, or of one patient, are a group."""
+    name = root.resolve().name
+    pairs = tuple(Pair(p.name, p.image, p.mask, p.split, p.group) for p in found.pairs)
+    if found.classes is not None:
+        line = "" if _given(root, classes) is not None else f"classes are the segments' own: {', '.join(found.classes.names)}"
+        return Dataset(name, root, found.classes, pairs, found.line, line, snap, found.strays)
     class_map, line = _classes(root, classes, [p.mask for p in pairs if p.mask is not None], name)
     return Dataset(name, root, class_map, pairs, found.line, line, snap, found.strays)
 
@@ -281,13 +296,19 @@ def _hash_of_objects(annotations: Annotations, k: int) -> bytes:
     return digest.digest()
 
 
-def _classes(root: Path | None, given: ClassMap | Path | str | None, masks: Sequence[Source], name: str) -> tuple[ClassMap, str]:
-    if given is not None:
-        return class_map_of(given), ""
+def _given(root: Path | None, classes: ClassMap | Path | str | None) -> ClassMap | None:
+    """The class map that was given, or lies in the folder; None where the masks must say."""
+    if classes is not None:
+        return class_map_of(classes)
     for path in [root / "classes.yaml", root / "classes.yml"] if root else []:
         if path.is_file():
-            return ClassMap.load(path), ""
-    return find_classes(masks, name)
+            return ClassMap.load(path)
+    return None
+
+
+def _classes(root: Path | None, given: ClassMap | Path | str | None, masks: Sequence[Source], name: str) -> tuple[ClassMap, str]:
+    known = _given(root, given)
+    return (known, "") if known is not None else find_classes(masks, name)
 
 
 def _grouped(dataset: Dataset, expression: str) -> Dataset:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from maskwright.classes import ClassMap
 from maskwright.errors import InputError
 from maskwright.io.masks import StoredMask, read_mask
+from maskwright.io.read import decode
+from maskwright.io.volume import slice_of
 
 
 def stored_mask(source: Path | NDArray[Any], name: str, classes: ClassMap | None = None) -> StoredMask:
@@ -44,8 +46,10 @@ def stored_mask(source: Path | NDArray[Any], name: str, classes: ClassMap | None
 
 
 def content_hash(source: Path | NDArray[Any] | None) -> bytes:
-    """SHA-256 of a file's bytes, or of an array's type, shape and values."""
+    """SHA-256 of a file's bytes, or of an array's or a slice's type, shape and values."""
     digest = hashlib.sha256()
+    if isinstance(source, Path) and slice_of(source):
+        return content_hash(decode(source).pixels)
     if isinstance(source, Path):
         try:
             with source.open("rb") as file:
