@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskwright.annotations.saving import checked, save_objects
+from maskwright.annotations.vector_files import AUTO, PIXELS, VECTORS, save_vectors
 from maskwright.classes import ClassMap, Colour
 from maskwright.errors import InputError
 from maskwright.instances import Instances
@@ -24,7 +25,8 @@ from maskwright.ops.colour import colour_labels, heat
 from maskwright.ops.cutout import FEATHER_PX, blurred_behind, covering, cut_out, flat, put_before
 
 SUFFIXES = {"png": ".png", "tiff": ".tif", "dicom": ".dcm", "nifti": ".nii.gz"}
-LABELS = "labels"
+LABELS, COG = "labels", "cog"
+COG_ENDING = "_cog.tif"
 
 Keep = str | int | Sequence[str | int]
 
@@ -216,7 +218,14 @@ class Segmentation:
         return covered
 
     def save(
-        self, folder: str | Path, *, overlay: bool = False, probabilities: bool = False, formats: Sequence[str] = (LABELS,)
+        self,
+        folder: str | Path,
+        *,
+        overlay: bool = False,
+        probabilities: bool = False,
+        formats: Sequence[str] = (LABELS,),
+        vector_crs: str = AUTO,
+        simplify: float = 0.0,
     ) -> list[Path]:
         """Write the answer into folder; each file is complete or not there.
 
@@ -226,17 +235,32 @@ class Segmentation:
             <name>_overlay.png: the overlay with its legend
             <name>_probs.npy: float16 (K, H, W)
             <name>_uncertainty.png: where the answer has one: black to yellow, yellow for the least certain pixel of the image
+            <name>_cog.tif: the labels as a cloud-optimised GeoTIFF, for an answer to a GeoTIFF (format "cog")
+            <name>.geojson, <name>.gpkg: the areas of the classes, or the objects, as polygons; see annotations/vector_files.py
             those of the other formats, for an instance answer: see annotations/saving.py
 
         Args:
-            formats: "labels", and for objects "ids", "coco", "geojson", "labelme", "yolo", "masks"
+            formats: "labels", "cog", "geojson", "gpkg", and for objects "ids", "coco", "labelme", "yolo", "masks"
+            vector_crs: what polygons are written in: "wgs84", "image", "pixels"; "auto": GeoJSON in WGS 84 and GeoPackages in the
+                image's system where the image states one, else pixels
+            simplify: polygons lose details smaller than a square of this side, in metres (in pixels for images without a place)
 
         Raises:
             InputError: probabilities or objects are wanted but there are none, a format is unknown, or a file cannot be written.
         """
         if probabilities and self.probs is None:
             raise InputError(f"{self.name}: no probabilities were kept; ask for them when predicting.")
-        of_objects = checked(name for name in formats if name != LABELS)
+        georeference = self.image.georeference if self.image else None
+        drawn = [name for name in VECTORS if name in formats]
+        if (
+            self.instances is not None
+            and "geojson" in drawn
+            and georeference is None
+            and not simplify
+            and vector_crs in (AUTO, PIXELS)
+        ):
+            drawn.remove("geojson")  # written as annotations are, with the rings as they were drawn
+        of_objects = checked(name for name in formats if name not in (LABELS, COG, *drawn))
         if of_objects and self.instances is None:
             raise InputError(f"{self.name}: {', '.join(of_objects)} hold objects, this answer has classes only; save {LABELS!r}.")
         container = self.image.container if self.image else "png"
@@ -246,7 +270,14 @@ class Segmentation:
             if container in ("dicom", "nifti") and self.image is not None and self.image.path is not None:
                 save_slice(written[0], self.image.path, self.labels, self.classes)
             else:
-                write_mask(written[0], self.labels, self.classes, container, self.image.georeference if self.image else None)
+                write_mask(written[0], self.labels, self.classes, container, georeference)
+        if COG in formats:
+            written.append(Path(folder) / f"{self.name}{COG_ENDING}")
+            write_mask(written[-1], self.labels, self.classes, "cog", georeference)
+        if drawn:
+            answer = self.instances if self.instances is not None else (self.labels, self.classes)
+            stem = Path(folder) / self.name
+            written += save_vectors(stem, drawn, answer, georeference, system=vector_crs, simplify_m=simplify)
         if overlay:
             written.append(Path(folder) / f"{self.name}_overlay.png")
             write_png(written[-1], self.overlay())

@@ -224,10 +224,10 @@ def predict(
     overlay: Annotated[bool, flag("--overlay", "Write <name>_overlay.png, the mask drawn over its image.")] = False,
     format_: Annotated[
         str | None,
-        value(
-            "NAMES", "labels; nifti of volumes; of objects ids, coco, geojson, labelme, yolo, masks; commas between.", "--format"
-        ),
+        value("NAMES", "labels, cog, geojson, gpkg; nifti of volumes; of objects ids, coco, labelme, yolo, masks.", "--format"),
     ] = None,
+    vector_crs: Annotated[str, value("NAME", "Coordinates of polygons: wgs84, image, pixels; default: auto.")] = "auto",
+    simplify: Annotated[float, value("METRES", "Polygons without details below this; neighbours stay neighbours.")] = 0.0,
     min_score: Annotated[float | None, value("S", "Leave out objects with a lower score; default 0.5.")] = None,
     blur_background: Annotated[float | None, value("PX", "Write <name>_blurred.png: sharp objects, blurred background.")] = None,
     slice_axis: Annotated[str, value("AXIS", "Cut NIfTI volumes: auto, axial, coronal, sagittal, 0, 1 or 2.")] = "auto",
@@ -256,7 +256,8 @@ def predict(
         report = predict_files(
             predictor, sources, folder, overlay=overlay, probabilities=probabilities, overwrite=overwrite,
             stored_orientation=stored_orientation, formats=format_.split(",") if format_ else (),
-            blur_background_px=blur_background, slice_axis=slice_axis, workers=workers, progress=step,
+            blur_background_px=blur_background, vector_crs=vector_crs, simplify=simplify,
+            slice_axis=slice_axis, workers=workers, progress=step,
         )  # fmt: skip
     if as_json:
         print_json({"out": str(folder), "runtime": predictor.runtime, **report.to_dict()})
@@ -267,7 +268,7 @@ def predict(
             typer.echo(f"  {volume}")
             for remark in volume.remarks:
                 say(f"{volume.source}: {remark}")
-        for line in predictor.refused:
+        for line in (*report.remarks, *predictor.refused):
             say(line)
         for failure in report.failed:
             say(f"failed: {failure}")

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskwright.annotations.saving import ENDINGS, checked
+from maskwright.annotations.vector_files import check_drawing
 from maskwright.errors import InputError
 from maskwright.inference.predictor import Failure, Predictor
 from maskwright.inference.volumes import VolumeReport, VolumeWork
@@ -29,9 +30,11 @@ from maskwright.io.read import IMAGE_SUFFIXES
 from maskwright.io.volumes import is_volume_file
 from maskwright.io.write import write_png, write_text
 from maskwright.ops.rle import Rle
-from maskwright.result import LABELS, SUFFIXES, Segmentation
+from maskwright.result import COG, COG_ENDING, LABELS, SUFFIXES, Segmentation
 
 COUNTS_FILE = "counts.csv"
+# The formats that any answer can be written in; all others hold objects.
+OF_CLASSES = {LABELS: "", COG: COG_ENDING, "geojson": ".geojson", "gpkg": ".gpkg"}
 # A disk in this state refuses every later file as well.
 _DISK_ENDS_IT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -39,12 +42,14 @@ _DISK_ENDS_IT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 @dataclass(frozen=True)
 class PredictReport:
     """What predict_files did: the first file written for each input, the inputs that have none with the reason, and of models
-    that find objects how many of each class every input holds; and of volumes how much of each class they hold."""
+    that find objects how many of each class every input holds; of volumes how much of each class they hold; and what a person
+    should know of the pictures, each sentence once, however many it is about."""
 
     done: tuple[Path, ...]
     failed: tuple[Failure, ...]
     counts: tuple[tuple[str, dict[str, int]], ...] = ()
     volumes: tuple[VolumeReport, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def total(self) -> dict[str, int]:
         """Objects of each class over all images."""
@@ -61,7 +66,8 @@ class PredictReport:
         failed = [{"source": f.source, "reason": f.reason} for f in self.failed]
         counts = {"counts": dict(self.counts)} if self.counts else {}
         volumes = {"volumes": [v.to_dict() for v in self.volumes]} if self.volumes else {}
-        return {"done": [str(p) for p in self.done], "failed": failed, **counts, **volumes}
+        remarks = {"remarks": list(self.remarks)} if self.remarks else {}
+        return {"done": [str(p) for p in self.done], "failed": failed, **counts, **volumes, **remarks}
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,8 @@ def predict_files(
     stored_orientation: bool = False,
     formats: Sequence[str] = (),
     blur_background_px: float | None = None,
+    vector_crs: str = "auto",
+    simplify: float = 0.0,
     slice_axis: str = "auto",
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
@@ -100,6 +108,7 @@ def predict_files(
         formats: what is written, see Segmentation.save; default: labels, and of objects their ids as well. Models that find
             objects also give counts.csv, a line an image
         blur_background_px: write <name>_blurred.png as well, see Segmentation.blur_background
+        vector_crs, simplify: of polygons, see Segmentation.save
         slice_axis: along which NIfTI volumes are cut, see io/nifti_axes.py
         workers: threads that read, and threads that write
         progress: called with (finished, all) after each input
@@ -122,14 +131,17 @@ def predict_files(
     }
     _check_free(
         jobs,
-        [*(ENDINGS[f] for f in wanted if f != LABELS), *(e for e, is_wanted in more.items() if is_wanted)],
+        [*(OF_CLASSES.get(f) or ENDINGS[f] for f in wanted if f != LABELS), *(e for e, is_wanted in more.items() if is_wanted)],
         overwrite=overwrite,
     )
     counts_file = Path(out) / COUNTS_FILE
     if predictor.finds_objects and not overwrite and counts_file.exists():
         raise InputError(f"{counts_file}: is already there. Give --overwrite to replace it, or another folder with --out.")
+    check_drawing(vector_crs, simplify)
+    drawing: dict[str, Any] = {"vector_crs": vector_crs, "simplify": simplify}
     done, failed = [], []  # type: tuple[list[Path], list[Failure]]
     counts: dict[str, dict[str, int]] = {}
+    remarked: dict[str, list[Path]] = {}
 
     def write(job: Job, found: Segmentation) -> Path:
         found = replace(as_stored(found) if stored_orientation else found, name=job.name)
@@ -137,7 +149,9 @@ def predict_files(
             names = Counter(found.instances.names)
             classes = [n for i, n in zip(found.classes.ids, found.classes.names, strict=True) if i != found.classes.background]
             counts[str(job.source)] = {name: names[name] for name in classes}
-        written = found.save(job.folder, overlay=overlay, probabilities=probabilities, formats=wanted)
+        for remark in found.image.remarks if found.image else ():
+            remarked.setdefault(remark, []).append(job.source)
+        written = found.save(job.folder, overlay=overlay, probabilities=probabilities, formats=wanted, **drawing)
         if blur_background_px is not None:
             written.append(job.folder / f"{job.name}_blurred.png")
             write_png(written[-1], found.blur_background(blur_background_px))
@@ -159,13 +173,19 @@ def predict_files(
         _write_counts(counts_file, ordered)
     measured, unanswered = volumes.predict(predictor, before=len(jobs), readers=workers, progress=progress)
     done += [one.file for one in measured]
-    return PredictReport(tuple(done), (*failed, *unanswered), ordered, measured)
+    remarks = tuple(_said_once(remark, about) for remark, about in remarked.items())
+    return PredictReport(tuple(done), (*failed, *unanswered), ordered, measured, remarks)
+
+
+def _said_once(remark: str, about: Sequence[Path]) -> str:
+    more = f" and {len(about) - 1} more" if len(about) > 1 else ""
+    return f"{min(about)}{more}: {remark}"
 
 
 def _formats(predictor: Predictor, given: Sequence[str], *, probabilities: bool) -> list[str]:
     """The formats of pictures' answers: those that were given, else labels, and of objects their ids as well."""
     formats = list(given) or ([LABELS, "ids"] if predictor.finds_objects else [LABELS])
-    of_objects = checked(name for name in formats if name != LABELS)
+    of_objects = checked(name for name in formats if name not in OF_CLASSES)
     if of_objects and not predictor.finds_objects:
         raise InputError(f"--format {','.join(of_objects)} holds objects, this model finds classes only; leave it out.")
     if probabilities and predictor.finds_objects:

@@ -54,16 +54,16 @@ def place_of(path: Path, page: Any) -> tuple[Georeference | None, tuple[str, ...
     states_crs = PROJECTED_CRS in keys or GEOGRAPHIC_CRS in keys
     if found is None:
         lost = TIE_POINT in tags or states_crs
-        text = f"{path}: states where it lies by control points alone, which are not used; warp it to a grid (gdalwarp)."
+        text = "states where it lies by control points alone, which are not used; warp it to a grid (gdalwarp)."
         return None, (text,) if lost else ()
     if found.crs is not None:
         return found, ()
     if not states_crs:
-        return found, (f"{path}: has a place but states no coordinate reference system (CRS); gdal_edit.py -a_srs adds one.",)
+        return found, ("has a place but states no coordinate reference system (CRS); gdal_edit.py -a_srs adds one.",)
     try:
         wkt = _wkt(path)
     except MissingExtraError as error:
-        return found, (f"{path}: {error} Masks keep its place without it.",)
+        return found, (f"{error} Masks keep its place without it.",)
     return Georeference(found.transform, wkt, found.nodata, found.tags), ()
 
 

@@ -252,3 +252,23 @@ def test_real_x_rays(predictor, shared_data, tmp_path):
     for image, mask in zip(images, report.done, strict=True):
         with PIL.Image.open(image) as a, PIL.Image.open(mask) as b:
             assert a.size == b.size
+
+
+def test_polygons_of_classes_are_written_at_their_place_and_remarks_are_said_once(predictor, tmp_path):
+    rasterio = pytest.importorskip("rasterio")
+    transform = rasterio.Affine(0.5, 0, 733601, 0, -0.5, 3725139)
+    for name, crs in {"a": "EPSG:32616", "b": None, "c": None}.items():
+        profile = {"driver": "GTiff", "count": 1, "height": 40, "width": 56, "dtype": "uint8", "transform": transform, "crs": crs}
+        with rasterio.open(tmp_path / f"{name}.tif", "w", **profile) as file:
+            file.write(picture(40, 56), 1)
+    sources = [tmp_path / f"{name}.tif" for name in "abc"]
+    found = predict_files(predictor, sources, tmp_path / "out", formats=["labels", "geojson"], vector_crs="pixels", simplify=1)
+    assert found.ok
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {f"{n}.{e}" for n in "abc" for e in ("tif", "geojson")}
+    assert len(found.remarks) == 1
+    assert "and 1 more: has a place but states no coordinate reference system" in found.remarks[0]
+    placed = predict_files(predictor, sources, tmp_path / "placed", formats=["geojson"])
+    assert [f.source for f in placed.failed] == [str(tmp_path / "b.tif"), str(tmp_path / "c.tif")]
+    assert "--vector-crs pixels" in placed.failed[0].reason
+    with pytest.raises(InputError, match="no coordinates named 'utm'"):
+        predict_files(predictor, sources, tmp_path / "no", formats=["geojson"], vector_crs="utm")

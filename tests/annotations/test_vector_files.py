@@ -1,0 +1,169 @@
+"""Answers as GeoJSON and GeoPackage: at the right place, with right areas, and readable by other programs."""
+
+from __future__ import annotations
+
+import builtins
+import json
+from pathlib import Path
+
+import numpy as np
+import pyogrio
+import pytest
+import rasterio
+import shapely
+
+from maskwright.classes import ClassMap
+from maskwright.errors import InputError, MissingExtraError
+from maskwright.instances import Instances
+from maskwright.io.georeference import Georeference
+from maskwright.io.image import Image
+from maskwright.ops.rle import Rle
+from maskwright.result import Segmentation
+
+CLASSES = ClassMap((0, 1, 2), ("ground", "house", "road"), background=0)
+UTM = Georeference((0.5, 0, 733601, 0, -0.5, 3725139), "EPSG:32616")
+ROTATED = Georeference((0.4, 0.3, 500000, 0.3, -0.4, 4000000), "EPSG:32633")
+DEGREES = Georeference((5e-6, 0, 12.0, 0, -5e-6, 60.0), "EPSG:4326")
+NO_CRS = Georeference((0.5, 0, 100, 0, -0.5, 200))
+
+
+def labels() -> np.ndarray:
+    painted = np.zeros((40, 60), np.uint8)
+    painted[10:20, 10:30] = 1  # 200 px with a hole of 4
+    painted[14:16, 14:16] = 0
+    painted[20:30, 20:50] = 2  # 300 px, beside the first
+    painted[35, 50] = 255
+    return painted
+
+
+def answer(place: Georeference | None) -> Segmentation:
+    return Segmentation(labels(), CLASSES, Image(np.zeros((40, 60, 3), np.uint8), Path("town.tif"), georeference=place))
+
+
+def objects(place: Georeference | None, *, overlapping: bool = False) -> Segmentation:
+    painted = labels()
+    masks = [painted == 1, (painted == 2) | ((painted == 1) & overlapping)]
+    found = Instances((40, 60), CLASSES, [1, 2], tuple(map(Rle.from_mask, masks)), np.array([0.9, 0.5], np.float32), name="town")
+    return Segmentation.of_instances(found, answer(place).image)
+
+
+def features(path: Path) -> list[dict]:
+    return json.loads(path.read_text())["features"]
+
+
+@pytest.mark.parametrize("place", [UTM, ROTATED, DEGREES], ids=["utm", "rotated", "degrees"])
+def test_geojson_is_in_wgs_84_with_outer_rings_counterclockwise(tmp_path, place):
+    (path,) = answer(place).save(tmp_path, formats=["geojson"])
+    rows = features(path)
+    assert "crs" not in json.loads(path.read_text())
+    assert [row["properties"]["class"] for row in rows] == ["house", "road"]
+    house = shapely.geometry.shape(rows[0]["geometry"])
+    assert house.exterior.is_ccw
+    assert not house.interiors[0].is_ccw
+    lon, lat = rasterio.warp.transform(place.crs, "EPSG:4326", *np.array(place.to_map(np.array([[10, 10]]))).T)
+    assert min(np.hypot(*(np.array(house.exterior.coords) - [lon[0], lat[0]]).T)) < 1e-9
+
+
+def test_areas_are_square_metres_in_any_system(tmp_path):
+    # A pixel of UTM is 0.25 m2 on the grid; the grid is stretched by the zone's scale, here by 1.0002 a side.
+    rows = features(answer(UTM).save(tmp_path / "a", formats=["geojson"])[0])
+    assert rows[0]["properties"]["area_m2"] == pytest.approx(196 * 0.25, rel=1e-3)
+    # At 60 degrees north a degree of latitude has 111412 m, one of longitude 55800 m (WGS 84).
+    rows = features(answer(DEGREES).save(tmp_path / "b", formats=["geojson"])[0])
+    assert rows[1]["properties"]["area_m2"] == pytest.approx(300 * 111412 * 55800 * 25e-12, rel=1e-3)
+    mercator = Georeference((1, 0, 0, 0, -1, 8399737.9), "EPSG:3857")  # 60 degrees north: metres are half as long there
+    rows = features(answer(mercator).save(tmp_path / "c", formats=["geojson"])[0])
+    assert rows[1]["properties"]["area_m2"] == pytest.approx(300 * 0.25, rel=0.01)
+
+
+def test_a_geopackage_is_in_the_system_of_the_image(tmp_path):
+    (path,) = objects(ROTATED).save(tmp_path, formats=["gpkg"])
+    meta, _, shapes, columns = pyogrio.raw.read(path)
+    assert meta["crs"] == "EPSG:32633"
+    assert meta["fields"].tolist() == ["class", "id", "class_id", "area_m2", "score"]
+    assert columns[0].tolist() == ["house", "road"]
+    assert columns[4] == pytest.approx([0.9, 0.5])
+    found = shapely.from_wkb(shapes)
+    assert shapely.area(found) == pytest.approx([196 * 0.25, 300 * 0.25])
+    assert ROTATED.to_pixels(np.array(found[0].geoms[0].exterior.coords)).min(axis=0) == pytest.approx([10, 10], abs=1e-6)
+
+
+def test_an_answer_without_areas_is_an_empty_file(tmp_path):
+    found = Segmentation(np.zeros((40, 60), np.uint8), CLASSES, answer(UTM).image)
+    paths = found.save(tmp_path, formats=["geojson", "gpkg"], simplify=1)
+    assert features(paths[0]) == []
+    assert len(pyogrio.raw.read(paths[1])[2]) == 0
+
+
+@pytest.mark.parametrize("overlapping", [False, True])
+def test_objects_are_simplified_and_stay_neighbours(tmp_path, overlapping):
+    found = objects(UTM, overlapping=overlapping)
+    (path,) = found.save(tmp_path, formats=["geojson"], vector_crs="image", simplify=2.0)
+    assert json.loads(path.read_text())["crs"]["properties"]["name"] == "urn:ogc:def:crs:EPSG::32616"
+    rows = features(path)
+    assert [row["properties"]["score"] for row in rows] == [0.9, 0.5]
+    shapes = [shapely.geometry.shape(row["geometry"]) for row in rows]
+    if not overlapping:
+        assert shapely.coverage_is_valid(np.array(shapes, object))
+        assert shapes[0].intersection(shapes[1]).length == pytest.approx(5.0)  # columns 20 to 30 of 0.5 m
+    assert pyogrio.read_info(path)["crs"] == "EPSG:32616"
+
+
+def test_crowds_are_marked(tmp_path):
+    found = objects(UTM).instances
+    crowd = Segmentation.of_instances(
+        Instances(found.hw, CLASSES, [1, 2], found.masks, crowd=np.array([False, True])), answer(UTM).image
+    )
+    rows = features(crowd.save(tmp_path, formats=["geojson"])[0])
+    assert [row["properties"]["crowd"] for row in rows] == [False, True]
+
+
+def test_without_a_place_polygons_are_in_pixels(tmp_path):
+    (path,) = answer(None).save(tmp_path, formats=["geojson"], simplify=1)
+    assert features(path)[1]["properties"]["area_px"] == pytest.approx(300, rel=0.05)
+    (path,) = answer(UTM).save(tmp_path / "b", formats=["gpkg"], vector_crs="pixels")
+    _, _, shapes, _ = pyogrio.raw.read(path)
+    assert shapely.total_bounds(shapely.from_wkb(shapes)).tolist() == [10, 10, 50, 30]
+
+
+def test_what_cannot_be_written_is_refused_with_the_way_out(tmp_path):
+    with pytest.raises(InputError, match=r"town: does not state its coordinate reference system .* --vector-crs pixels"):
+        answer(NO_CRS).save(tmp_path, formats=["geojson"])
+    with pytest.raises(InputError, match="does not state where it lies"):
+        answer(None).save(tmp_path, formats=["gpkg"], vector_crs="wgs84")
+    with pytest.raises(InputError, match="no coordinates named 'utm'"):
+        answer(UTM).save(tmp_path, formats=["gpkg"], vector_crs="utm")
+    with pytest.raises(InputError, match="expected a length in metres"):
+        answer(UTM).save(tmp_path, formats=["gpkg"], simplify=-1)
+    worded = Georeference(UTM.transform, "+proj=aea +lat_1=29.5 +lat_2=45.5 +lat_0=23 +lon_0=-96 +datum=WGS84")
+    with pytest.raises(InputError, match="cannot name the image's projection"):
+        answer(worded).save(tmp_path, formats=["geojson"], vector_crs="image")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_read_only_folder_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"town\.gpkg: cannot be written"):
+        answer(UTM).save(tmp_path / "file", formats=["gpkg"])
+
+
+@pytest.mark.parametrize(("package", "format"), [("shapely", "geojson"), ("rasterio", "geojson"), ("pyogrio", "gpkg")])
+def test_missing_packages_are_named(tmp_path, monkeypatch, package, format):
+    importing = builtins.__import__
+
+    def without(name: str, *rest: object) -> object:
+        if name == package:
+            raise ImportError(name)
+        return importing(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(MissingExtraError, match=rf"'{package}': pip install 'maskwright\[geo\]'"):
+        answer(UTM).save(tmp_path, formats=[format])
+
+
+def test_a_cog_lies_beside_the_labels(tmp_path):
+    tags = answer(UTM)
+    paths = tags.save(tmp_path, formats=["labels", "cog"])
+    assert [path.name for path in paths] == ["town.png", "town_cog.tif"]
+    with rasterio.open(paths[1]) as file:
+        assert (file.read(1) == labels()).all()
