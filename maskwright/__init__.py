@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from maskwright.errors import MissingExtraError as MissingExtraError
     from maskwright.evaluation import Evaluation as Evaluation
     from maskwright.evaluation import ObjectEvaluation as ObjectEvaluation
+    from maskwright.evaluation import Optimised as Optimised
     from maskwright.evaluation import evaluate as evaluate
+    from maskwright.evaluation import optimise as optimise
     from maskwright.inference.predictor import Predictor as Predictor
     from maskwright.inference.predictor import load as load
     from maskwright.instances import Instances as Instances
@@ -57,6 +59,7 @@ _ROOM_OF = {
     "MaskwrightError": "maskwright.errors",
     "MissingExtraError": "maskwright.errors",
     "ObjectEvaluation": "maskwright.evaluation",
+    "Optimised": "maskwright.evaluation",
     "Predictor": "maskwright.inference.predictor",
     "Recipe": "maskwright.recipe",
     "Run": "maskwright.training",
@@ -69,6 +72,7 @@ _ROOM_OF = {
     "load": "maskwright.inference.predictor",
     "load_checkpoint": "maskwright.checkpoint",
     "open_dataset": "maskwright.data.dataset",
+    "optimise": "maskwright.evaluation",
     "read_image": "maskwright.io.read",
     "save_checkpoint": "maskwright.checkpoint",
     "train": "maskwright.training",

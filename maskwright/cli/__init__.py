@@ -26,7 +26,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(demos, name="demo")
-for command in (commands.check, commands.train, commands.evaluate, commands.compare, commands.predict, commands.convert, models):
+for command in (
+    commands.check, commands.train, commands.evaluate, commands.compare, commands.predict, commands.optimise,
+    commands.convert, models,
+):  # fmt: skip
     app.command()(command)
 
 

@@ -217,6 +217,26 @@ def convert(
         raise typer.Exit(SOME_FAILED)
 
 
+def optimise(
+    run: Annotated[Path, argument("RUN", "A run folder.")],
+    data: Annotated[Path | None, argument("[DATA]", "For --int8: the data that the run was trained on.")] = None,
+    int8: Annotated[bool, flag("--int8", "Prepare int8 for predict --precision int8, if the score holds.")] = False,
+    most_drop: Annotated[float, value("POINTS", "With --int8: points of mean IoU that may be lost.")] = 0.5,
+    classes: given.Classes = None,
+    as_json: given.Json = False,
+) -> None:
+    """Measure which runtime is quickest on this machine and answers as eager fp32 does; later predictions take it."""
+    from maskwright.evaluation import optimise as optimise_run
+
+    found = optimise_run(
+        run, data, int8=int8, most_drop=most_drop / 100, classes=classes, progress=lambda way: say(f"measuring {way}")
+    )
+    if as_json:
+        print_json(found.to_json())
+    else:
+        typer.echo("\n".join(found.lines()))
+
+
 def predict(
     model: Annotated[Path, argument("MODEL", "A run folder, a .safetensors file of maskwright, or a published name.")],
     sources: Annotated[list[Path], argument("SOURCE...", "Images and folders of images.")],

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from maskwright.evaluation.objects import ObjectEvaluation, score_objects
+from maskwright.evaluation.optimising import Optimised, optimise
 from maskwright.evaluation.result import COLUMNS, Evaluation
 from maskwright.evaluation.scoring import AnyEvaluation, evaluate, score
 
-__all__ = ["COLUMNS", "AnyEvaluation", "Evaluation", "ObjectEvaluation", "evaluate", "score", "score_objects"]
+__all__ = [
+    "COLUMNS",
+    "AnyEvaluation",
+    "Evaluation",
+    "ObjectEvaluation",
+    "Optimised",
+    "evaluate",
+    "optimise",
+    "score",
+    "score_objects",
+]

@@ -45,21 +45,31 @@ def kept(name: str, make: Callable[[Path], None], *, folder: Path | None = None)
         with suppress(OSError):
             os.utime(place)  # used last
         return place
-    aside = root / f".{name}.{secrets.token_hex(4)}.part"
     try:
-        aside.mkdir(parents=True)
-        make(aside)
-        (aside / _SUMS).write_text(json.dumps(_sums(aside)), encoding="utf-8")
-        _replace(aside, place)
+        build(place, make)
         trim(root)
     except OSError as error:
         warnings.warn(
             f"{root}: the cache cannot be written ({error.strerror}); models are converted anew each time.", stacklevel=2
         )
         return None
+    return place
+
+
+def build(place: Path, make: Callable[[Path], None]) -> None:
+    """Make a folder of files with their checksums, beside its place first; what was at its place before is gone then."""
+    aside = place.with_name(f".{place.name}.{secrets.token_hex(4)}.part")
+    try:
+        aside.mkdir(parents=True)
+        make(aside)
+        (aside / _SUMS).write_text(json.dumps(_sums(aside)), encoding="utf-8")
+        shutil.rmtree(place, ignore_errors=True)
+        aside.rename(place)
+    except OSError:
+        if not whole(place):  # another process may have been quicker; both hold the same
+            raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return place
 
 
 def whole(place: Path) -> bool:
@@ -80,17 +90,6 @@ def trim(root: Path, most_bytes: int | None = None) -> None:
             return
         shutil.rmtree(place, ignore_errors=True)
         total -= sizes[place]
-
-
-def _replace(aside: Path, place: Path) -> None:
-    """Rename; where another process was quicker, its entry stays: both hold the same."""
-    if place.exists() and not whole(place):
-        shutil.rmtree(place, ignore_errors=True)
-    try:
-        aside.rename(place)
-    except OSError:
-        if not whole(place):
-            raise
 
 
 def _sums(place: Path) -> dict[str, str]:

@@ -13,16 +13,19 @@ from threading import Lock
 import torch
 from torch import Tensor, nn
 
-from maskwright.checkpoint import Manifest
+from maskwright.checkpoint import Manifest, weights_hash
+from maskwright.errors import InputError
 from maskwright.inference.agreement import refusals
 from maskwright.inference.backends import Precision, forward_on
 from maskwright.inference.choice import best_way, first_way
 from maskwright.inference.labelling import GraphLabels, logits_on
 from maskwright.inference.measuring import Measurement, cost_s, keep_measurement, kept_measurement, measure
+from maskwright.inference.prepared import Prepared
 from maskwright.inference.probes import read_probes
 from maskwright.inference.runtimes import Way, ways_on
 from maskwright.inference.tiled import Forward
 
+MOST_STREAMS = 4  # where it was not measured how many are best
 EXPECTED_MS = 100.0  # of an image, where nothing was ever measured
 
 
@@ -55,7 +58,8 @@ class Engine:
         run: Path | None = None,
     ) -> None:
         self.way = first_way(manifest, device, runtime, precision, exact=exact)
-        self.device, self.streams, self._run = device, 1, run
+        self._prepared = Prepared.find(run, weights_hash(model)) if self.way.precision == "int8" else None
+        self.device, self.streams, self._run = device, min(MOST_STREAMS, torch.get_num_threads()), run
         self.refused: tuple[str, ...] = ()
         self._model, self._manifest, self._exact = model.eval(), manifest, exact
         self._wishes = runtime, precision
@@ -92,11 +96,20 @@ class Engine:
         with self._lock:
             kind = self.way, self.streams if many else 1
             if kind not in self._graphs:
-                self._graphs[kind] = GraphLabels(self._model, self._manifest, kind[0], streams=kind[1])
+                self._graphs[kind] = GraphLabels(self._model, self._manifest, kind[0], streams=kind[1], prepared=self._prepared)
             return self._graphs[kind]
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits of a prepared image, (B, C, h, w) to (B, K, h, w), on the present runtime."""
+        """Logits of a prepared image, (B, C, h, w) to (B, K, h, w), on the present runtime.
+
+        Raises:
+            InputError: it is int8, which gives labels alone.
+        """
+        if self._prepared is not None:
+            raise InputError(
+                "precision int8 gives the labels of whole images and nothing else; take bf16 for probabilities, confidence, "
+                "flips, uncertainty, tiles, and images so large that they come in tiles."
+            )
         with self._lock:
             if self.way not in self._forwards:
                 self._forwards[self.way] = logits_on(self._model, self._manifest, self.way)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from maskwright import __version__
 from maskwright.checkpoint import Manifest, weights_hash
@@ -24,12 +24,14 @@ from maskwright.inference.converting import free_axes
 from maskwright.inference.decode import decode
 from maskwright.inference.graph import PixelGraph
 from maskwright.inference.objects import MIN_SCORE, decode_objects, detect_on
-from maskwright.inference.runtimes import Run, Way, compiled, version_of
+from maskwright.inference.prepared import Prepared
+from maskwright.inference.runtimes import Run, Way, compiled, on_openvino, version_of
 from maskwright.inference.tiled import Forward, in_pieces
 from maskwright.io.image import Image
 
 Labels = Callable[[Image], NDArray[Any]]
 BYTES = (0.0, 255.0)
+FREE = (free_axes(0, 1, 2),)
 _EXAMPLE_HW = (96, 128)  # of the image that is traced; both are free in the graph
 
 
@@ -59,10 +61,13 @@ class GraphLabels:
     Args:
         model: a semantic network on the CPU, in evaluation mode
         streams: images that are computed side by side when called from as many threads
+        prepared: for int8, the model that was quantised (prepared.py)
     """
 
-    def __init__(self, model: nn.Module, manifest: Manifest, way: Way, *, streams: int = 1) -> None:
-        self.way, self.streams = way, streams
+    def __init__(
+        self, model: nn.Module, manifest: Manifest, way: Way, *, streams: int = 1, prepared: Prepared | None = None
+    ) -> None:
+        self.way, self.streams, self._prepared = way, streams, prepared
         self._model, self._manifest, self._classes = model, manifest, manifest.class_map()
         self._preprocess = manifest.preprocessing()
         self._runs: dict[tuple[bool, int], Run] = {}
@@ -74,10 +79,13 @@ class GraphLabels:
         Raises:
             InputError: the image's values are not finite, or its channels are not the model's.
         """
-        plain = self.takes_bytes(image)
-        pixels = image.pixels if plain else self._preprocess.scaled(image)
-        (labels,) = self._run(plain, image.channels)(torch.from_numpy(pixels)[None])
+        (labels,) = self._run(self.takes_bytes(image), image.channels)(torch.from_numpy(self.input_of(image)))
         return np.asarray(labels[0].numpy())
+
+    def input_of(self, image: Image) -> NDArray[Any]:
+        """(1, H, W, C): what the graph takes of an image."""
+        values = image.pixels if self.takes_bytes(image) else self._preprocess.scaled(image)
+        return np.require(values, requirements="W")[None]  # torch warns of what cannot be written
 
     def takes(self, image: Image) -> bool:
         """Whether the image's channels can be turned into the model's; where not, Preprocess says what is wrong."""
@@ -95,11 +103,20 @@ class GraphLabels:
             return self._runs[plain, channels]
 
     def _made(self, plain: bool, channels: int) -> Run:
+        if self._prepared is not None:
+            return on_openvino(
+                self._prepared.model(plain, channels), "int8", streams=self.streams, threads=torch.get_num_threads()
+            )
+        graph, example = self.graph(plain, channels)
+        key = conversion_key(self._model, self._manifest, self.way, "labels", plain, channels)
+        return compiled(graph, (example,), self.way, dynamic=FREE, streams=self.streams, key=key)
+
+    def graph(self, plain: bool, channels: int) -> tuple[PixelGraph, Tensor]:
+        """The graph for images of a kind, and an example of its input: bytes, or values that are scaled already."""
         preprocess = self._preprocess if plain else replace(self._preprocess, scaling="range")
         graph = PixelGraph(self._model, preprocess, self._classes, value_range=BYTES if plain else (0.0, 1.0))
         example = torch.zeros(2, *_EXAMPLE_HW, channels, dtype=torch.uint8 if plain else torch.float32)
-        key = conversion_key(self._model, self._manifest, self.way, "labels", plain, channels)
-        return compiled(graph, (example,), self.way, dynamic=(free_axes(0, 1, 2),), streams=self.streams, key=key)
+        return graph, example
 
 
 def logits_on(model: nn.Module, manifest: Manifest, way: Way) -> Forward:

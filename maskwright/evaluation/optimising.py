@@ -1,0 +1,129 @@
+"""optimise(): measure how a run is quickest on this machine, and prepare int8 for it, scored before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from maskwright.checkpoint import load_checkpoint, weights_hash
+from maskwright.classes import ClassMap
+from maskwright.data.dataset import Dataset, Pair
+from maskwright.errors import InputError
+from maskwright.evaluation.opening import Opening, open_data
+from maskwright.evaluation.scoring import score
+from maskwright.inference.agreement import refusals
+from maskwright.inference.converting import to_openvino
+from maskwright.inference.labelling import FREE, GraphLabels
+from maskwright.inference.measuring import Measurement, here, keep_measurement, measure
+from maskwright.inference.predictor import Predictor
+from maskwright.inference.prepared import keep_prepared
+from maskwright.inference.probes import read_probes, spread
+from maskwright.inference.quantising import MOST_DROP, Quantisation, quantised
+from maskwright.inference.runtimes import Run, Way, require
+
+CALIBRATED_ON = 64  # training images
+SCORED_ON = 200  # validation images at most, each scored once in fp32 and once for every model that is tried
+
+
+@dataclass(frozen=True)
+class Optimised:
+    """What optimise() found: of the runtimes, and of int8 where that was asked for."""
+
+    run: Path
+    measured: Measurement | None
+    int8: Quantisation | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything that was measured, as plain numbers and texts."""
+        parts = {"runtimes": self.measured, "int8": self.int8}
+        return {"run": str(self.run), **{name: part.to_dict() for name, part in parts.items() if part is not None}}
+
+    def lines(self) -> list[str]:
+        """For people, a sentence each."""
+        ways = [*self.measured.lines(), *refusals(self.measured.ways)] if self.measured else []
+        how = [self.int8.line(), "Use it with --precision int8."] if self.int8 else []
+        return [*ways, *how]
+
+
+def optimise(
+    run: str | Path,
+    data: str | Path | Dataset | None = None,
+    *,
+    int8: bool = False,
+    most_drop: float = MOST_DROP,
+    classes: str | Path | ClassMap | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Optimised:
+    """Measure every installed runtime on the run's probes and keep that for later predictions; prepare int8 where asked.
+
+    Args:
+        run: run folder of a model that gives each pixel a class
+        data: for int8, the data that the run was trained on: its training images calibrate, those it was validated on decide
+        int8: quantise, and write RUN/int8 if the mean IoU falls by less than most_drop
+        most_drop: of the mean IoU, in [0, 1]
+        progress: told what is being measured
+
+    Raises:
+        InputError: no probes and no int8 to prepare, int8 without data, or the score falls too far.
+        CheckpointError, MissingExtraError: the run cannot be loaded, or a package is missing.
+    """
+    run = Path(run)
+    model, manifest = load_checkpoint(run)
+    if int8 and data is None:
+        raise InputError(f"{run}: int8 is calibrated and scored on images; give the data that the run was trained on.")
+    if int8 and manifest.task != "semantic":
+        raise InputError(f"{run}: {manifest.model} finds objects; int8 is for models that give each pixel a class.")
+    probes = read_probes(run)
+    if not probes and not int8:
+        raise InputError(f"{run}: has no probes to measure on (it was trained by an earlier version); train again.")
+    cpu = torch.device("cpu")
+    measured = None
+    if probes:
+        measured = measure(model, manifest, cpu, probes, progress=progress)
+        keep_measurement(model, cpu, measured)
+    if not int8 or data is None:
+        return Optimised(run, measured, None)
+    require("openvino")
+    predictor = Predictor.load(run, cpu, exact=True)
+    dataset, _ = open_data(data, Opening(classes=classes), run, predictor)
+    said = _prepared_int8(run, dataset, str((manifest.scores or {}).get("split", "val")), most_drop)
+    return Optimised(run, measured, said)
+
+
+def _prepared_int8(run: Path, dataset: Dataset, split: str, most_drop: float) -> Quantisation:
+    model, manifest = load_checkpoint(run)
+    labels = GraphLabels(model, manifest, Way("openvino", "fp32"))
+    fitted = dataset.split("train")
+    images = [dataset.read(fitted[k]).image for k in spread(len(fitted), CALIBRATED_ON)]
+    plain, channels = labels.takes_bytes(images[0]), images[0].channels
+    alike = [image for image in images if (labels.takes_bytes(image), image.channels) == (plain, channels)]
+    pairs = dataset.split(split)
+    pairs = tuple(pairs[k] for k in spread(len(pairs), SCORED_ON))
+    graph, example = labels.graph(plain, channels)
+    found, said = quantised(
+        to_openvino(graph, (example,), FREE),
+        [labels.input_of(image) for image in alike],
+        lambda run_: _mean_iou(labels, run_, dataset, pairs),
+        most_drop,
+    )
+    more = {
+        "split": split,
+        "scored": len(pairs),
+        "machine": here(torch.device("cpu")),
+        "created": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
+    }
+    keep_prepared(run, found, said, weights=weights_hash(model), plain=plain, channels=channels, more=more)
+    return said
+
+
+def _mean_iou(labels: GraphLabels, run: Run, dataset: Dataset, pairs: tuple[Pair, ...]) -> float:
+    """Of a graph on labelled images."""
+    found = score(
+        lambda sample: run(torch.from_numpy(labels.input_of(sample.image)))[0][0].numpy(), dataset, pairs, intervals=False
+    )
+    return float(found.scores.mean_iou)

@@ -1,0 +1,170 @@
+"""int8 that is guarded: an OpenVINO model calibrated on images, accepted only while a score falls by less than was allowed.
+
+NNCF's post-training quantisation does the arithmetic (Kozlov et al. 2020, arXiv:2002.08679). Where the score falls too far,
+layers go back to higher precision: those first whose own rounding changes the answers most, twice as many at each turn.
+Differs from NNCF's accuracy control: that takes layers back one at a time and scores the whole validation set after each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from maskwright.errors import InputError
+from maskwright.inference.runtimes import Run, on_openvino
+from maskwright.inference.telemetry import without_telemetry
+
+if TYPE_CHECKING:
+    import openvino
+
+MOST_DROP = 0.005  # of a score in [0, 1]: half a point
+RANKED_ON = 4  # calibration images on which the layers are compared
+LAYERS = ("Convolution", "ConvolutionBackpropData", "GroupConvolution", "GroupConvolutionBackpropData", "MatMul")
+
+Validate = Callable[[Run], float]
+
+
+@dataclass(frozen=True)
+class Quantisation:
+    """What was reached.
+
+    Attributes:
+        before, after: the score in fp32 and in int8
+        most_drop: by how much it was allowed to fall
+        images: that it was calibrated on
+        layers: in the network; kept: the names of those that stayed in higher precision
+    """
+
+    before: float
+    after: float
+    most_drop: float
+    images: int
+    layers: int
+    kept: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def line(self) -> str:
+        back = f"{len(self.kept)} of {self.layers} layers" if self.kept else f"none of {self.layers} layers"
+        return f"int8: score {self.after:.4f}, in fp32 {self.before:.4f} (at most {self.most_drop:g} lower); {back} went back"
+
+
+def quantised(
+    model: openvino.Model,
+    calibration: Iterable[NDArray[Any] | Sequence[NDArray[Any]]],
+    validate: Validate,
+    most_drop: float = MOST_DROP,
+    *,
+    threads: int | None = None,
+) -> tuple[openvino.Model, Quantisation]:
+    """The model in int8, with as few layers in higher precision as the score allows, and what was measured.
+
+    Args:
+        model: in fp32; it is not changed
+        calibration: inputs as the model takes them, one an image: an array, or arrays where it has several inputs
+        validate: the score of a run, tensors in and a tuple of tensors out; higher is better
+        most_drop: by how much the score may fall
+
+    Raises:
+        InputError: there are no calibration images, or the score falls too far with all layers but one back in fp32.
+        MissingExtraError: nncf is not installed.
+    """
+    images = list(calibration)
+    if not images:
+        raise InputError("int8 has to be calibrated on images, there are none; give the data that the model was trained on.")
+    threads = threads or torch.get_num_threads()
+    before = validate(on_openvino(model, "fp32", threads=threads))
+    names = layers_of(model)
+    kept: tuple[str, ...] = ()
+    order: list[str] = []
+    while True:
+        found = _quantised(model, images, kept)
+        after = validate(on_openvino(found, "int8", threads=threads))
+        if before - after <= most_drop:
+            return found, Quantisation(before, after, most_drop, len(images), len(names), kept)
+        order = order or ranked(model, found, images[:RANKED_ON], threads)
+        if len(kept) >= len(order) - 1:
+            raise InputError(
+                f"int8 costs {100 * (before - after):.2f} points with all layers but one in higher precision, at most "
+                f"{100 * most_drop:g} are allowed; take bf16 or fp32."
+            )
+        kept = tuple(order[: min(max(1, 2 * len(kept)), len(order) - 1)])
+
+
+def layers_of(model: openvino.Model) -> list[str]:
+    """The names of the layers that int8 makes quicker, from the image on."""
+    return [op.get_friendly_name() for op in model.get_ordered_ops() if op.get_type_name() in LAYERS]
+
+
+def ranked(
+    model: openvino.Model, coarse: openvino.Model, images: Sequence[NDArray[Any] | Sequence[NDArray[Any]]], threads: int
+) -> list[str]:
+    """The quantised layers, that one first which brings the answers nearest to fp32 when its own input is not rounded."""
+    expected = _answers(model, "fp32", images, threads)
+    distance = {name: _distance(expected, _answers(freed, "int8", images, threads)) for name, freed in _freed(coarse)}
+    return sorted(distance, key=lambda name: distance[name])
+
+
+def _freed(coarse: openvino.Model) -> Iterator[tuple[str, openvino.Model]]:
+    """Each quantised layer with a model in which its input alone goes round the rounding."""
+    names = [op.get_friendly_name() for op in coarse.get_ordered_ops() if op.get_type_name() in LAYERS and _rounding(op)]
+    for name in names:
+        freed = coarse.clone()
+        op = next(op for op in freed.get_ordered_ops() if op.get_friendly_name() == name)
+        op.input(0).replace_source_output(_rounding(op).input_value(0))
+        yield name, freed
+
+
+def _rounding(op: Any) -> Any:
+    """The FakeQuantize that rounds a layer's input; None where it is not rounded."""
+    source = op.input_value(0).get_node()
+    return source if source.get_type_name() == "FakeQuantize" else None
+
+
+def _answers(
+    model: openvino.Model, precision: str, images: Sequence[NDArray[Any] | Sequence[NDArray[Any]]], threads: int
+) -> list[tuple[Tensor, ...]]:
+    run = on_openvino(model, precision, threads=threads)
+    return [run(*(torch.from_numpy(x) for x in _inputs(image))) for image in images]
+
+
+def _distance(expected: Sequence[tuple[Tensor, ...]], found: Sequence[tuple[Tensor, ...]]) -> float:
+    """Mean over all answers of the share that differs (whole numbers), or of the squared error against the variance (others)."""
+    parts = []
+    for ours, theirs in zip(expected, found, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            if a.is_floating_point():
+                parts.append(float((a - b).square().mean() / a.var().clamp(min=1e-12)))
+            else:
+                parts.append(float((a != b).float().mean()))
+    return float(np.mean(parts))
+
+
+def _quantised(
+    model: openvino.Model, images: Sequence[NDArray[Any] | Sequence[NDArray[Any]]], kept: Sequence[str]
+) -> openvino.Model:
+    nncf = without_telemetry("nncf", "precision int8")
+    nncf.set_log_level(logging.ERROR)
+    several = len(model.inputs) > 1
+    with contextlib.redirect_stdout(io.StringIO()):  # its progress bars
+        return nncf.quantize(
+            model.clone(),
+            nncf.Dataset(images, lambda image: tuple(_inputs(image)) if several else _inputs(image)[0]),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(images),
+            ignored_scope=nncf.IgnoredScope(names=list(kept)) if kept else None,
+        )
+
+
+def _inputs(image: NDArray[Any] | Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    return [image] if isinstance(image, np.ndarray) else list(image)
