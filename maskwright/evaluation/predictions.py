@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from maskwright.classes import ClassMap
 from maskwright.data.dataset import Dataset, Pair
 from maskwright.data.layouts import MASK_WORDS, picture_files
+from maskwright.data.stored import stored_mask
 from maskwright.errors import InputError
-from maskwright.io.masks import LabelReading, labels_of, read_mask
+from maskwright.evaluation.volume_predictions import volume_answers
+from maskwright.io.masks import LabelReading, labels_of
 from maskwright.sample import Sample, size
 
 ENDINGS = (*MASK_WORDS, "pred", "prediction", "predictions", "result", "output")
@@ -31,7 +33,7 @@ class PredictionFolder:
     """The predictions of a folder for one data set; call it with a sample to get class ids.
 
     Attributes:
-        file_of: image name -> prediction file
+        file_of: image name -> prediction file, or of a slice of a volume its labels
         extra: files that answer no image of the data set
         missing: names of the images to be scored that have no prediction; they count as wrong
         odd: file name -> what was done to values that are no class
@@ -40,7 +42,7 @@ class PredictionFolder:
     folder: Path
     classes: ClassMap
     snap: bool
-    file_of: Mapping[str, Path]
+    file_of: Mapping[str, Path | NDArray[Any]]
     extra: tuple[Path, ...]
     missing: tuple[str, ...]
     odd: dict[str, str] = field(default_factory=dict)
@@ -52,8 +54,14 @@ class PredictionFolder:
         Raises:
             InputError: no file answers any image, two files answer one, or (without missing_as_wrong) an image has no answer.
         """
-        files = picture_files(folder)
-        file_of, extra = match(files, folder, dataset, {p.name for p in pairs})
+        of_volumes = volume_answers(folder, dataset, pairs)
+        file_of: Mapping[str, Path | NDArray[Any]]
+        if of_volumes is not None:
+            file_of, extra = of_volumes
+            files = list(extra)
+        else:
+            files = picture_files(folder)
+            file_of, extra = match(files, folder, dataset, {p.name for p in pairs})
         missing = tuple(p.name for p in pairs if p.name not in file_of)
         if len(missing) == len(pairs):
             seen = f"files such as {files[0].relative_to(folder)}" if files else "no image files"
@@ -75,8 +83,9 @@ class PredictionFolder:
         """
         if sample.name not in self.file_of:
             return np.full(sample.image.hw, self.classes.ignore_id, self.classes.dtype)
-        path = self.file_of[sample.name]
-        mask = read_mask(path)
+        source = self.file_of[sample.name]
+        path = source if isinstance(source, Path) else self.folder / sample.name
+        mask = stored_mask(source, sample.name, self.classes)
         if mask.hw != sample.image.hw:
             raise InputError(
                 f"{path}: the prediction is {size(mask.hw)}, the truth of {sample.name} {size(sample.image.hw)}; "
