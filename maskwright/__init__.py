@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from maskwright.evaluation import Optimised as Optimised
     from maskwright.evaluation import evaluate as evaluate
     from maskwright.evaluation import optimise as optimise
+    from maskwright.exporting import Export as Export
+    from maskwright.exporting import export as export
     from maskwright.inference.predictor import Predictor as Predictor
     from maskwright.inference.predictor import load as load
     from maskwright.instances import Instances as Instances
@@ -52,6 +54,7 @@ _ROOM_OF = {
     "ConversionReport": "maskwright.data.convert",
     "Dataset": "maskwright.data.dataset",
     "Evaluation": "maskwright.evaluation",
+    "Export": "maskwright.exporting",
     "FormatError": "maskwright.errors",
     "Image": "maskwright.io.image",
     "InputError": "maskwright.errors",
@@ -69,6 +72,7 @@ _ROOM_OF = {
     "compare": "maskwright.comparison",
     "convert": "maskwright.data.convert",
     "evaluate": "maskwright.evaluation",
+    "export": "maskwright.exporting",
     "load": "maskwright.inference.predictor",
     "load_checkpoint": "maskwright.checkpoint",
     "open_dataset": "maskwright.data.dataset",

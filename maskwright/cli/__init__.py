@@ -12,6 +12,7 @@ import typer
 from maskwright import __version__
 from maskwright.cli import commands
 from maskwright.cli.demo import demos
+from maskwright.cli.export import export
 from maskwright.cli.group import Commands
 from maskwright.cli.listing import models
 
@@ -28,7 +29,7 @@ app = typer.Typer(
 app.add_typer(demos, name="demo")
 for command in (
     commands.check, commands.train, commands.evaluate, commands.compare, commands.predict, commands.optimise,
-    commands.convert, models,
+    commands.convert, export, models,
 ):  # fmt: skip
     app.command()(command)
 

@@ -84,7 +84,7 @@ def open_data(data: Data, how: Opening, given: Given, predictor: Predictor | Non
         )
         said = (f"Classes: {dataset.classes_found}.",) if dataset.classes_found else ()
         return (hold_out(dataset, how.holdout_groups) if how.holdout_groups else dataset), said
-    options = _run_options(given)
+    options = run_options(given)
     classes = how.classes
     if classes is None and not _has_classes(data):
         # Found in the masks of a few images, classes could be fewer than the model knows, or be named otherwise.
@@ -148,7 +148,7 @@ def choose_split(
     return pairs, chosen, tuple(notes)
 
 
-def _run_options(given: Given) -> dict[str, Any]:
+def run_options(given: Given) -> dict[str, Any]:
     """How the run opened its data; empty where that is not known."""
     if not isinstance(given, (str, Path)):
         return {}

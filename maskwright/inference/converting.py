@@ -79,6 +79,9 @@ def openvino_of(program: torch.export.ExportedProgram) -> openvino.Model:
         InputError: the module has an operation that OpenVINO does not know; the message names it.
     """
     package = without_telemetry("openvino", "conversion for OpenVINO")
+    values = (node.meta.get("val") for node in program.graph.nodes)
+    if any(isinstance(value, Tensor) and value.dtype == torch.uint16 for value in values):
+        raise InputError("OpenVINO's importer knows no uint16; give the graph int32, and class ids below 256.")
     failures = package.frontend
     try:
         with _quiet():
@@ -125,18 +128,29 @@ def _extensions() -> list[Any]:
     from openvino import opset15
     from openvino.frontend.pytorch import ConversionExtension
 
-    def resize(node: Any) -> Any:
-        image, size = node.get_input(0), opset15.convert(node.get_input(1), "i64")
-        return opset15.interpolate(
-            image, size, "bilinear_pillow", "sizes", axes=np.array([2, 3]), coordinate_transformation_mode="half_pixel"
-        ).outputs()
+    def resizing(mode: str) -> Callable[[Any], Any]:
+        def resize(node: Any) -> Any:
+            size = opset15.convert(node.get_input(1), "i64")
+            how = {"axes": np.array([2, 3]), "coordinate_transformation_mode": "half_pixel", "cube_coeff": -0.5}
+            return opset15.interpolate(node.get_input(0), size, mode, "sizes", **how).outputs()
+
+        return resize
 
     def of_two(operation: Callable[..., Any]) -> Callable[[Any], Any]:
         return lambda node: operation(node.get_input(0), node.get_input(1)).outputs()
 
-    sizes = {operator.mod: opset15.floor_mod, torch.sym_max: opset15.maximum, torch.sym_min: opset15.minimum}
+    def quotient(one: Any, other: Any) -> Any:
+        return opset15.divide(opset15.convert(one, "f32"), opset15.convert(other, "f32"))
+
+    sizes = {
+        operator.truediv: quotient,
+        operator.mod: opset15.floor_mod,
+        torch.sym_max: opset15.maximum,
+        torch.sym_min: opset15.minimum,
+    }
     return [
-        ConversionExtension("aten._upsample_bilinear2d_aa.default", resize),
+        ConversionExtension("aten._upsample_bilinear2d_aa.default", resizing("bilinear_pillow")),
+        ConversionExtension("aten._upsample_bicubic2d_aa.default", resizing("bicubic_pillow")),
         *(ConversionExtension(str(function), of_two(operation)) for function, operation in sizes.items()),
     ]
 

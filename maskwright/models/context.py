@@ -64,7 +64,7 @@ class PyramidPooling(nn.Module):
         super().__init__()
         self.pooled = nn.ModuleList(
             nn.Sequential(
-                nn.AdaptiveAvgPool2d(side),
+                Means(side),
                 nn.Conv2d(channels_in, channels_out, 1, bias=False),
                 PooledNorm(channels_out),
                 nn.ReLU(),
@@ -77,6 +77,32 @@ class PyramidPooling(nn.Module):
         hw = (x.shape[-2], x.shape[-1])
         out: Tensor = self.fuse(torch.cat([x, *(resized(part(x), hw) for part in self.pooled)], dim=1))
         return out
+
+
+class Means(nn.Module):
+    """The mean of each of side x side parts of a map, as nn.AdaptiveAvgPool2d, also where the sizes are free in a trace.
+
+    The tracer would keep how the parts overlap at the size that it has seen. A part's mean is that of its rows' means, so two
+    products with the shares of each row and column give it for every size.
+    """
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not torch.compiler.is_compiling():
+            return F.adaptive_avg_pool2d(x, self.side)
+        down, across = (self._shares(x.shape[axis], x) for axis in (-2, -1))
+        return torch.matmul(torch.matmul(down, x), across.T)  # (B, C, side, side)
+
+    def _shares(self, length: int, like: Tensor) -> Tensor:
+        """(side, length): how much of each part's mean every row is."""
+        parts, rows = (torch.arange(n, device=like.device) for n in (self.side, length))
+        first = torch.div(parts * length, self.side, rounding_mode="floor")
+        behind = torch.div((parts + 1) * length + self.side - 1, self.side, rounding_mode="floor")
+        inside = ((rows >= first[:, None]) & (rows < behind[:, None])).to(like.dtype)
+        return inside / inside.sum(dim=1, keepdim=True)
 
 
 def conv_norm(channels_in: int, channels_out: int, size: int = 3, *, norm: str = "batch", dilation: int = 1) -> list[nn.Module]:

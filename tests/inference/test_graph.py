@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 
@@ -10,8 +11,10 @@ from maskwright import models
 from maskwright.checkpoint import Manifest
 from maskwright.classes import ClassMap
 from maskwright.errors import InputError
+from maskwright.inference.converting import free_axes, onnx_of, openvino_of, traced
 from maskwright.inference.graph import PixelGraph
 from maskwright.inference.predictor import Predictor
+from maskwright.inference.telemetry import without_telemetry
 from maskwright.transforms import Preprocess
 
 CLASSES = ClassMap((0, 3, 7), ("background", "lung", "heart"))
@@ -112,3 +115,18 @@ def test_a_batch_is_its_images_one_by_one():
 def test_channels_that_do_not_fit_are_refused():
     with pytest.raises(InputError, match="the graph's image has 2 channels, the model was trained on 3"):
         PixelGraph(net(3), Preprocess(3), CLASSES)(torch.zeros(1, 8, 8, 2, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("scaling", ["zscore", "percentile"])
+def test_statistics_of_the_image_are_taken_on_every_runtime(scaling):
+    graph = PixelGraph(net(3), Preprocess(3, scaling=scaling), CLASSES)
+    program = traced(graph, (torch.zeros(2, 60, 50, 3, dtype=torch.uint8),), (free_axes(0, 1, 2),))
+    openvino = without_telemetry("openvino", "this test")
+    compiled = openvino.Core().compile_model(openvino_of(program), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    session = onnxruntime.InferenceSession(onnx_of(program, inputs=["image"]).SerializeToString())
+    for hw in ((70, 90), (5, 4), (530, 510)):
+        image = scene(*hw, 3)[None]
+        with torch.inference_mode():
+            labels = graph(torch.from_numpy(image)).numpy()
+        assert (compiled(image)[0] == labels).mean() >= 0.9999
+        assert (session.run(None, {"image": image})[0] == labels).mean() >= 0.9999

@@ -1,0 +1,254 @@
+"""An export runs alone, answers as eager fp32 does, and comes with its certificate; one that falls short leaves nothing behind."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import tifffile
+
+import maskwright
+from maskwright.errors import CheckpointError, InputError, MissingExtraError
+from maskwright.exporting import artefacts, certificate
+
+KINDS = [("onnx", "fp32"), ("openvino", "fp32"), ("torch", "fp32"), ("onnx", "bf16"), ("openvino", "bf16"), ("torch", "bf16")]
+
+
+@pytest.fixture(scope="module")
+def exported(run, data, tmp_path_factory):
+    """Each kind, exported once."""
+    made: dict[tuple[str, str], maskwright.Export] = {}
+
+    def get(to: str, precision: str) -> maskwright.Export:
+        if (to, precision) not in made:
+            out = tmp_path_factory.mktemp("exports") / "deep" / f"{to}-{precision}"
+            made[to, precision] = maskwright.export(
+                run, data, to=to, precision=precision, out=out, triton=to != "torch", resamples=50
+            )
+        return made[to, precision]
+
+    return get
+
+
+def alone(folder: Path, picture: Path, mask: Path, cwd: Path) -> str:
+    """What predict.py prints, run where maskwright cannot be imported; it must not have been."""
+    code = (
+        "import runpy, sys; sys.modules['maskwright'] = None; sys.argv = sys.argv[1:]; "
+        "runpy.run_path(sys.argv[0], run_name='__main__'); assert sys.modules['maskwright'] is None"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"CI": "true"}  # openvino's telemetry is off in CI
+    command = [sys.executable, "-W", "ignore", "-c", code, folder / "predict.py", picture, mask]
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, env=environment, cwd=cwd, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(("to", "precision"), KINDS)
+def test_alone_it_answers_as_eager_fp32(exported, run, data, tmp_path, to, precision):
+    made = exported(to, precision)
+    picture, mask = data / "val" / "images" / "08.png", tmp_path / "mask.png"
+    said = alone(made.folder, picture, mask, tmp_path)
+    exact = maskwright.load(run, exact=True)(picture).labels
+    found = np.asarray(PIL.Image.open(mask))
+    assert found.shape == exact.shape
+    assert (found == exact).mean() >= (0.9999 if precision == "fp32" else 0.998)
+    assert set(np.unique(found)) == {0, 7}
+    assert "square" in said
+
+
+@pytest.mark.parametrize("to", ["onnx", "openvino"])
+def test_sixteen_bit_images_go_in_as_they_are(run, data, tmp_path, to):
+    deep = tmp_path / "deep"
+    shutil.copytree(data, deep)
+    for path in deep.glob("*/images/*.png"):
+        tifffile.imwrite(path.with_suffix(".tif"), np.asarray(PIL.Image.open(path)).astype(np.uint16) * 257, photometric="rgb")
+        path.unlink()
+    made = maskwright.export(run, deep, to=to, out=tmp_path / "out", resamples=10)
+    assert made.certificate["agreement"]["pixels"] >= 0.9999
+    facts = json.loads((made.folder / "classes.json").read_text())
+    assert (facts["dtype"], facts["value_range"]) == ("uint16", [0, 65535])
+
+
+@pytest.mark.parametrize(("to", "precision"), KINDS[:3])
+def test_the_certificate_says_what_was_measured_on_what(exported, run, to, precision):
+    made = exported(to, precision)
+    stored = json.loads((made.folder / "certificate.json").read_text())
+    assert stored == made.certificate
+    assert stored["weights_sha256"] == hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest()
+    assert stored["artefact"] == {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in made.files}
+    assert stored["data"]["split"] == "val"
+    assert stored["data"]["images"] == 4
+    assert stored["agreement"]["pixels"] >= 0.9999
+    assert set(stored["agreement"]["classes"]) == {"background", "square"}
+    scores = stored["scores"]["mean_iou"]
+    assert 0.7 < scores["before"]["value"] <= 1
+    assert scores["before"]["low"] <= scores["before"]["value"] <= scores["before"]["high"]
+    assert scores["difference"]["value"] == pytest.approx(scores["after"]["value"] - scores["before"]["value"])
+    assert min(stored["speed"].values()) > 0
+    assert {"torch", "numpy", "maskwright", "python"} <= set(stored["versions"])
+    assert stored["hardware"]["threads"] >= 1
+    assert [(c["id"], c["name"]) for c in json.loads((made.folder / "classes.json").read_text())["classes"]] == [
+        (0, "background"),
+        (7, "square"),
+    ]
+
+
+def test_classes_stand_in_the_metadata(exported):
+    import onnx
+
+    from maskwright.inference.telemetry import without_telemetry
+
+    props = {p.key: p.value for p in onnx.load(exported("onnx", "fp32").files[0]).metadata_props}
+    assert json.loads(props["classes"])[1]["name"] == "square"
+    model = without_telemetry("openvino", "this test").Core().read_model(exported("openvino", "bf16").folder / "model.xml")
+    assert json.loads(model.get_rt_info(["maskwright", "classes"]).astype(str))[1]["id"] == 7
+    assert model.get_rt_info(["maskwright", "precision"]).astype(str) == "bf16"
+
+
+def test_no_pickle_is_inside_a_pt2(exported):
+    with zipfile.ZipFile(exported("torch", "fp32").files[0]) as archive:
+        held = {name: archive.read(name) for name in archive.namelist()}
+    # A pickle starts with 0x80 and its protocol; torch.save's zips start with PK.
+    assert [
+        name
+        for name, data in held.items()
+        if data[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"PK") and "weight_" not in name
+    ] == []
+    assert not any(b'"use_pickle": true' in data for name, data in held.items() if name.endswith(".json"))
+
+
+@pytest.mark.parametrize("to", ["onnx", "openvino"])
+def test_triton_repository(exported, to):
+    made = exported(to, "fp32")
+    repository = made.folder / "triton" / "unet"
+    config = (repository / "config.pbtxt").read_text()
+    assert 'input [ { name: "image" data_type: TYPE_UINT8 dims: [ -1, -1, -1, 3 ] } ]' in config
+    assert 'output [ { name: "labels" data_type: TYPE_UINT8 dims: [ -1, -1, -1 ] } ]' in config
+    for file in made.files:
+        assert (repository / "1" / file.name).read_bytes() == file.read_bytes()
+
+
+def test_weights_of_bf16_are_half_as_large(exported):
+    size = {p: exported("openvino", p).folder.joinpath("model.bin").stat().st_size for p in ("fp32", "bf16")}
+    assert size["bf16"] < 0.6 * size["fp32"]
+
+
+def test_one_that_falls_short_leaves_nothing_behind(run, data, tmp_path, monkeypatch):
+    def nonsense(file, precision):
+        return lambda image: (np.zeros(image.shape[:3], np.uint8),)
+
+    monkeypatch.setitem(artefacts.TARGETS, "torch", artefacts.Target("model.pt2", {}, ("fp32",), artefacts.write_torch, nonsense))
+    with pytest.raises(
+        InputError, match=r"to torch in fp32 falls short on 4 images: .*% of the pixels changed class .*IoU of square moved"
+    ):
+        maskwright.export(run, data, to="torch", out=tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_int8_is_judged_by_what_the_score_loses():
+    square = np.zeros((10, 10), np.uint8)
+    square[:5] = 7
+    worse = square.copy()
+    worse[4, 5:] = 0
+    found = certificate.PixelComparison(maskwright.ClassMap((0, 7), ("background", "square")))
+    for labels, tallies in ((square, found.before), (worse, found.after)):
+        tallies.append(certificate.tally_of(certificate.count_pairs(square, labels, found.classes)[0]))
+    found.between.update(square, worse)
+    # IoU of the square 45 / 50, of the background 50 / 55: the mean falls from 1 to 0.9045
+    assert found.shortfalls("int8", 9.0) == ["mean IoU fell by 9.55 points (9.0 allowed)"]
+    assert found.shortfalls("int8", 10.0) == []
+    assert "5.000% of the pixels changed class (0.2% allowed)" in found.shortfalls("bf16", 10.0)
+
+
+def test_what_is_there_is_kept_without_overwrite(exported, run, data):
+    made = exported("torch", "fp32")
+    with pytest.raises(InputError, match=r"is already there; give --overwrite"):
+        maskwright.export(run, data, to="torch", out=made.folder)
+    stale = made.folder.with_name("stale")
+    shutil.copytree(made.folder, stale)
+    (stale / "old.txt").write_text("old")
+    maskwright.export(run, data, to="torch", out=stale, overwrite=True, resamples=10)
+    assert not (stale / "old.txt").exists()
+    assert (stale / "certificate.json").is_file()
+    assert [p.name for p in stale.parent.iterdir() if p.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"to": "tflite"}, r"--to 'tflite' is unknown; known: onnx, openvino, torch"),
+        ({"to": "onnx", "precision": "int4"}, r"--precision 'int4' cannot be had with --to onnx; known: fp32, bf16"),
+        ({"to": "onnx", "precision": "int8"}, r"--precision 'int8' cannot be had with --to onnx"),
+        ({"to": "torch", "triton": True}, r"--triton needs --to onnx or openvino"),
+        ({"to": "torch", "split": "no"}, r"no"),
+    ],
+)
+def test_wrong_wishes(run, data, tmp_path, given, message):
+    with pytest.raises(InputError, match=message):
+        maskwright.export(run, data, out=tmp_path / "out", **given)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_no_run(data, tmp_path):
+    with pytest.raises(CheckpointError, match="not a run folder"):
+        maskwright.export(tmp_path, data, to="onnx")
+
+
+def test_data_that_is_not_known(run, tmp_path):
+    with pytest.raises(InputError, match=r"does not say what it was trained on; name labelled images with --data"):
+        maskwright.export(run, to="torch", out=tmp_path / "out")
+
+
+def test_images_of_two_kinds_are_named(run, data, tmp_path):
+    mixed = tmp_path / "mixed"
+    shutil.copytree(data, mixed)
+    path = mixed / "val" / "images" / "09.png"
+    PIL.Image.fromarray(np.asarray(PIL.Image.open(path))[..., 0]).save(path)
+    with pytest.raises(InputError, match=r"09\.png: uint8, 1 channels.*but the images before it are uint8, 3 channels"):
+        maskwright.export(run, mixed, to="torch", out=tmp_path / "out")
+
+
+def test_data_without_masks(run, data, tmp_path):
+    bare = tmp_path / "bare"
+    shutil.copytree(data, bare)
+    for path in (*(bare / "train" / "masks").iterdir(), *(bare / "val" / "masks").iterdir()):
+        if path.stem != "00":
+            path.unlink()
+    with pytest.raises(InputError, match=r"no split 'val'; there are: train"):
+        maskwright.export(run, bare, to="torch", split="val", out=tmp_path / "out")
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not Path("/proc/version").exists(), reason="needs a folder that nobody may write")
+def test_a_place_that_may_not_be_written(run, data):
+    with pytest.raises(InputError, match=r"/proc/exports: cannot be written .*choose another folder with --out"):
+        maskwright.export(run, data, to="torch", out="/proc/exports")
+
+
+def test_a_missing_extra_is_said(monkeypatch):
+    monkeypatch.setattr(artefacts, "find_spec", lambda name: None)
+    with pytest.raises(
+        MissingExtraError, match=r"an export to onnx needs the package 'onnx': pip install 'maskwright\[export\]'"
+    ):
+        artefacts.target_of("onnx", "fp32")
+
+
+def test_the_command(run, data, tmp_path, capsys, monkeypatch):
+    from maskwright.cli import app
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        app(["export", str(run), "--to", "torch", "--data", str(data), "--out", "out"], prog_name="maskwright")
+    out, err = capsys.readouterr()
+    assert not ended.value.code
+    assert "of the pixels as eager fp32 answers them" in out
+    assert "mean iou" in out
+    assert "predict.py" in err
