@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from maskwright.instances import Instances as Instances
     from maskwright.io.image import Image as Image
     from maskwright.io.read import read_image as read_image
+    from maskwright.io.video import Video as Video
+    from maskwright.io.video import frames as frames
     from maskwright.recipe import Recipe as Recipe
     from maskwright.result import Segmentation as Segmentation
     from maskwright.sample import Sample as Sample
@@ -68,11 +70,13 @@ _ROOM_OF = {
     "Run": "maskwright.training",
     "Sample": "maskwright.sample",
     "Segmentation": "maskwright.result",
+    "Video": "maskwright.io.video",
     "check": "maskwright.data.check",
     "compare": "maskwright.comparison",
     "convert": "maskwright.data.convert",
     "evaluate": "maskwright.evaluation",
     "export": "maskwright.exporting",
+    "frames": "maskwright.io.video",
     "load": "maskwright.inference.predictor",
     "load_checkpoint": "maskwright.checkpoint",
     "open_dataset": "maskwright.data.dataset",

@@ -239,7 +239,7 @@ def optimise(
 
 def predict(
     model: Annotated[Path, argument("MODEL", "A run folder, a .safetensors file of maskwright, or a published name.")],
-    sources: Annotated[list[Path], argument("SOURCE...", "Images and folders of images.")],
+    sources: Annotated[list[Path], argument("SOURCE...", "Images, volumes, folders of them, and videos.")],
     out: Annotated[Path | None, value("DIR", "Where the masks go; default predictions/<source>.")] = None,
     overlay: Annotated[bool, flag("--overlay", "Write <name>_overlay.png, the mask drawn over its image.")] = False,
     format_: Annotated[
@@ -282,8 +282,11 @@ def predict(
     if as_json:
         print_json({"out": str(folder), "runtime": predictor.runtime, **report.to_dict()})
     else:
-        images = len(report.done) + len(report.failed)
-        typer.echo(f"{folder}: masks of {len(report.done)} of {images} images ({predictor.runtime}).")
+        images = len(report.done) + len({failure.source for failure in report.failed} - {v.source for v in report.videos})
+        if images or not report.videos:
+            typer.echo(f"{folder}: masks of {len(report.done)} of {images} images ({predictor.runtime}).")
+        for video in report.videos:
+            typer.echo(f"{video} ({predictor.runtime})")
         for volume in report.volumes:
             typer.echo(f"  {volume}")
             for remark in volume.remarks:

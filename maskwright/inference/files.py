@@ -24,9 +24,11 @@ from maskwright.annotations.saving import ENDINGS, checked
 from maskwright.annotations.vector_files import check_drawing
 from maskwright.errors import InputError
 from maskwright.inference.predictor import Failure, Predictor
+from maskwright.inference.video import VideoReport, predict_videos
 from maskwright.inference.volumes import VolumeReport, VolumeWork
 from maskwright.io.nifti import NIFTI_SUFFIXES
 from maskwright.io.read import IMAGE_SUFFIXES
+from maskwright.io.video import is_video
 from maskwright.io.volumes import is_volume_file
 from maskwright.io.write import write_png, write_text
 from maskwright.ops.rle import Rle
@@ -43,13 +45,14 @@ _DISK_ENDS_IT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 class PredictReport:
     """What predict_files did: the first file written for each input, the inputs that have none with the reason, and of models
     that find objects how many of each class every input holds; of volumes how much of each class they hold; and what a person
-    should know of the pictures, each sentence once, however many it is about."""
+    should know of the pictures, each sentence once, however many it is about; and the videos."""
 
     done: tuple[Path, ...]
     failed: tuple[Failure, ...]
     counts: tuple[tuple[str, dict[str, int]], ...] = ()
     volumes: tuple[VolumeReport, ...] = ()
     remarks: tuple[str, ...] = ()
+    videos: tuple[VideoReport, ...] = ()
 
     def total(self) -> dict[str, int]:
         """Objects of each class over all images."""
@@ -66,8 +69,9 @@ class PredictReport:
         failed = [{"source": f.source, "reason": f.reason} for f in self.failed]
         counts = {"counts": dict(self.counts)} if self.counts else {}
         volumes = {"volumes": [v.to_dict() for v in self.volumes]} if self.volumes else {}
+        videos = {"videos": [v.to_dict() for v in self.videos]} if self.videos else {}
         remarks = {"remarks": list(self.remarks)} if self.remarks else {}
-        return {"done": [str(p) for p in self.done], "failed": failed, **counts, **volumes, **remarks}
+        return {"done": [str(p) for p in self.done], "failed": failed, **counts, **volumes, **remarks, **videos}
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ def predict_files(
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
 ) -> PredictReport:
-    """Segment files and folders of images and volumes into out.
+    """Segment files and folders of images and volumes, and videos by name, into out.
 
     A folder is searched with its subfolders, which appear in out again. Every file is written whole or not at all, so an
     interruption (Ctrl-C) leaves only finished answers.
@@ -117,7 +121,11 @@ def predict_files(
         InputError: there is nothing to do, an answer is already there, an answer would replace an input, or the disk is
             full. An input that cannot be read or answered is no error: it is in the report's `failed`.
     """
-    below = inputs_below([sources] if isinstance(sources, (str, Path)) else list(sources), Path(out))
+    given = [Path(s) for s in ([sources] if isinstance(sources, (str, Path)) else sources)]
+    videos = [source for source in given if is_video(source) and not source.is_dir()]
+    if videos and set(formats) - {LABELS}:
+        raise InputError(f"{videos[0]}: of videos --format knows labels alone, a mask for each frame; leave the others out.")
+    below = {} if videos == given and videos else inputs_below([s for s in given if s not in videos], Path(out))
     of_volumes = {path: place for path, place in below.items() if is_volume_file(path)}
     jobs = plan({path: place for path, place in below.items() if path not in of_volumes}, Path(out))
     volumes = VolumeWork(of_volumes, Path(out), formats, axis=slice_axis, overlay=overlay, overwrite=overwrite)
@@ -173,8 +181,11 @@ def predict_files(
         _write_counts(counts_file, ordered)
     measured, unanswered = volumes.predict(predictor, before=len(jobs), readers=workers, progress=progress)
     done += [one.file for one in measured]
+    watched, broken = predict_videos(
+        predictor, videos, Path(out), masks=LABELS in formats, overwrite=overwrite, progress=progress
+    )
     remarks = tuple(_said_once(remark, about) for remark, about in remarked.items())
-    return PredictReport(tuple(done), (*failed, *unanswered), ordered, measured, remarks)
+    return PredictReport(tuple(done), (*failed, *unanswered, *broken), ordered, measured, remarks, watched)
 
 
 def _said_once(remark: str, about: Sequence[Path]) -> str:
