@@ -1,4 +1,4 @@
-"""Engine: a semantic network on the runtime that suits the images to come.
+"""Engine: a network on the runtime that suits the images to come.
 
 The first images run on torch, which needs no preparation. prepare() looks up, or measures once, which way is quickest of those
 that agree with eager fp32, and takes it where the images to come pay for its start.
@@ -18,12 +18,14 @@ from maskwright.errors import InputError
 from maskwright.inference.agreement import refusals
 from maskwright.inference.backends import Precision, forward_on
 from maskwright.inference.choice import best_way, first_way
-from maskwright.inference.labelling import GraphLabels, logits_on
+from maskwright.inference.labelling import GraphLabels, logits_on, objects_on
 from maskwright.inference.measuring import Measurement, cost_s, keep_measurement, kept_measurement, measure
+from maskwright.inference.objects import Detect, detect_on
 from maskwright.inference.prepared import Prepared
 from maskwright.inference.probes import read_probes
 from maskwright.inference.runtimes import Way, ways_on
 from maskwright.inference.tiled import Forward
+from maskwright.models.outputs import Detections
 
 MOST_STREAMS = 4  # where it was not measured how many are best
 EXPECTED_MS = 100.0  # of an image, where nothing was ever measured
@@ -66,7 +68,10 @@ class Engine:
         self._lock = Lock()
         self._graphs: dict[tuple[Way, int], GraphLabels] = {}
         self._forwards: dict[Way, Forward] = {}
-        if self.way.runtime == "torch":
+        self._detects: dict[Way, Detect] = {}
+        if self.way.runtime == "torch" and manifest.task == "instance":
+            self._detects[self.way] = detect_on(model, device, self.way.precision, exact=exact)
+        elif self.way.runtime == "torch":
             self._forwards[self.way] = forward_on(model, device, self.way.precision, exact=exact)
 
     def prepare(self, images: int | None = None) -> Way:
@@ -115,6 +120,14 @@ class Engine:
                 self._forwards[self.way] = logits_on(self._model, self._manifest, self.way)
             forward = self._forwards[self.way]
         return forward(image)
+
+    def detect(self, image: Tensor) -> Detections:
+        """The objects of a prepared image, (1, C, h, w), on the present runtime; of models that find objects."""
+        with self._lock:
+            if self.way not in self._detects:
+                self._detects[self.way] = objects_on(self._model, self._manifest, self.way)
+            detect = self._detects[self.way]
+        return detect(image)
 
     def _fixed(self) -> bool:
         """Whether there is nothing to choose: both wishes are said, or no other runtime is there."""

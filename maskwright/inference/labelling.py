@@ -23,7 +23,8 @@ from maskwright.inference.cache import key_of
 from maskwright.inference.converting import free_axes
 from maskwright.inference.decode import decode
 from maskwright.inference.graph import PixelGraph
-from maskwright.inference.objects import MIN_SCORE, decode_objects, detect_on
+from maskwright.inference.object_parts import detect_by, parts_on
+from maskwright.inference.objects import MIN_SCORE, Detect, decode_objects, detect_on
 from maskwright.inference.prepared import Prepared
 from maskwright.inference.runtimes import Run, Way, compiled, on_openvino, version_of
 from maskwright.inference.tiled import Forward, in_pieces
@@ -39,13 +40,7 @@ def labels_on_torch(model: nn.Module, manifest: Manifest, device: torch.device, 
     """The class of each pixel, eager; of models that find objects the class of the object on top."""
     preprocess, classes = manifest.preprocessing(), manifest.class_map()
     if manifest.task == "instance":
-        detect = detect_on(model, device, precision, exact=exact)
-
-        def covered(image: Image) -> NDArray[Any]:
-            x, frame = preprocess(image)
-            return decode_objects(detect(x), frame, classes, min_score=MIN_SCORE).to_labels()
-
-        return covered
+        return covered_by(detect_on(model, device, precision, exact=exact), manifest)
     forward = forward_on(model, device, precision, exact=exact)
 
     def labels(image: Image) -> NDArray[Any]:
@@ -53,6 +48,26 @@ def labels_on_torch(model: nn.Module, manifest: Manifest, device: torch.device, 
         return decode(in_pieces(forward, x), frame, classes).labels
 
     return labels
+
+
+def covered_by(detect: Detect, manifest: Manifest) -> Labels:
+    """The class of each pixel: of the likeliest object there that is sure enough to be shown, or background."""
+    preprocess, classes = manifest.preprocessing(), manifest.class_map()
+
+    def covered(image: Image) -> NDArray[Any]:
+        x, frame = preprocess(image)
+        return decode_objects(detect(x), frame, classes, min_score=MIN_SCORE).to_labels()
+
+    return covered
+
+
+def objects_on(model: nn.Module, manifest: Manifest, way: Way) -> Detect:
+    """The objects of a prepared image, the network's dense parts on OpenVINO or ONNX Runtime.
+
+    Raises:
+        InputError: the network finds objects in another way than Mask R-CNN.
+    """
+    return detect_by(model, parts_on(model, way, key=conversion_key(model, manifest, way, "objects")))
 
 
 class GraphLabels:

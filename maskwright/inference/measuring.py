@@ -28,7 +28,7 @@ from maskwright.errors import InputError
 from maskwright.inference.agreement import Agreement, Comparison
 from maskwright.inference.backends import computes_bf16
 from maskwright.inference.cache import cache_folder, key_of
-from maskwright.inference.labelling import GraphLabels, Labels, labels_on_torch
+from maskwright.inference.labelling import GraphLabels, Labels, covered_by, labels_on_torch, objects_on
 from maskwright.inference.probes import Probe
 from maskwright.inference.runtimes import RUNTIMES, Way, version_of, ways_on
 from maskwright.io.write import write_json
@@ -122,7 +122,7 @@ def measure(
         found.append(_judged(way, model, manifest, device, probes, truth, classes))
     measured = Measurement(here(device), len(probes), reference_ms, tuple(sorted(found, key=lambda f: f.ms)))
     best = measured.best()
-    if best is None or best.way.startswith("torch"):
+    if best is None or best.way.startswith("torch") or manifest.task == "instance":
         return measured
     return replace(measured, streams=_streams(model, manifest, Way(*best.way.split()), probes))  # type: ignore[arg-type]
 
@@ -163,8 +163,8 @@ def _silent(_way: str) -> None:
 
 
 def _in_order(ways: Sequence[Way], manifest: Manifest) -> list[Way]:
-    """bf16 first, torch first; of models that find objects torch alone."""
-    known = [way for way in ways if manifest.task == "semantic" or way.runtime == "torch"]
+    """bf16 first, torch first; of models that find objects without ONNX Runtime, which has no bf16."""
+    known = [way for way in ways if manifest.task == "semantic" or way.runtime != "onnx"]
     return sorted(known, key=lambda way: (RUNTIMES.index(way.runtime), way.precision != "bf16"))
 
 
@@ -180,6 +180,9 @@ def _judged(
     labels: Labels
     if way.runtime == "torch":
         labels = labels_on_torch(model, manifest, device, way.precision)
+    elif manifest.task == "instance":
+        objects_on(model, manifest, way)  # converts, and keeps what was converted
+        labels = covered_by(objects_on(model, manifest, way), manifest)
     else:
         GraphLabels(model, manifest, way)(probes[0].image)  # converts, and keeps what was converted
         labels = GraphLabels(model, manifest, way)

@@ -31,7 +31,7 @@ from maskwright.inference.backends import Precision, choose_device
 from maskwright.inference.decode import decode
 from maskwright.inference.engine import Engine
 from maskwright.inference.labelling import GraphLabels
-from maskwright.inference.objects import MIN_SCORE, decode_objects, detect_on
+from maskwright.inference.objects import MIN_SCORE, decode_objects
 from maskwright.inference.tiled import in_pieces, tiles_for
 from maskwright.inference.tta import flipped
 from maskwright.inference.uncertainty import check_samples, monte_carlo
@@ -107,12 +107,10 @@ class Predictor:
         self.manifest, self.classes, self.preprocess = manifest, manifest.class_map(), manifest.preprocessing()
         self._marks = (", exact" if exact else "") + (", flips" if flips else "")
         self.min_score = MIN_SCORE if min_score is None else min_score
-        if self.finds_objects and runtime not in ("auto", "torch"):
-            raise InputError(f"{manifest.model} finds objects and runs on torch; leave runtime {runtime!r} out.")
-        wishes = {"runtime": "torch" if self.finds_objects else runtime, "precision": precision, "exact": exact}
+        if self.finds_objects and precision == "int8":
+            raise InputError(f"{manifest.model} finds objects, which int8 is not prepared for; take bf16 or fp32.")
+        wishes = {"runtime": runtime, "precision": precision, "exact": exact}
         self._engine = Engine(model, manifest, self.device, run=run, **wishes)  # type: ignore[arg-type]  # each as declared
-        if self.finds_objects:
-            self._detect = detect_on(model, self.device, self._engine.way.precision, exact=exact)
         self._forward, self._tile = flipped(self._engine.forward) if flips else self._engine.forward, tile
         self._labels_alone = not (self.finds_objects or flips or passes or tile)
         self._model, self.passes, self._sampling = model, passes, Lock()
@@ -277,7 +275,7 @@ class Predictor:
 
     def _found(self, image: Image, x: Tensor, frame: Frame, *, min_score: float) -> Instances:
         try:
-            return decode_objects(self._detect(x), frame, self.classes, min_score=min_score, name=image.name)
+            return decode_objects(self._engine.detect(x), frame, self.classes, min_score=min_score, name=image.name)
         except InputError as error:
             raise InputError(f"{image.path or image.name}: {error}") from error
 
