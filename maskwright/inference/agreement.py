@@ -1,4 +1,8 @@
-"""Whether a way to run a model answers as eager fp32 does: over pixels, and class by class against the truth."""
+"""Whether a way to run a model answers as eager fp32 does: over pixels, and class by class against the truth.
+
+A class is judged by its IoU where the probes hold enough of it that the bound is ten pixels wide; the rounding of a single pixel
+says nothing of a class with a few hundred. Rarer classes still count in the share of changed pixels.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from maskwright.metrics.confusion import Confusion
 
 MOST_CHANGED = 0.002  # share of the pixels that may get another class
 MOST_MOVED = 0.2  # points by which the IoU of a class may move
+LEAST_PX = 5000  # of truth that a class must have to be judged by its IoU
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,7 @@ class Agreement:
         ms: milliseconds an image, from stored pixels to class ids, median; one image at a time
         start_s: seconds until the first answer, with what was converted at hand
         changed: share of pixels with another class than eager fp32 gives
-        moved: by how many points the IoU of each class against the truth moves; classes without truth are left out
+        moved: by how many points the IoU of each class against the truth moves, of those with LEAST_PX of truth or more
         refused: why it is not used, in one sentence; "" where it agrees
     """
 
@@ -69,9 +74,9 @@ class Comparison:
         return self.changed_px / max(1, self.all_px)
 
     def moved(self) -> dict[str, float]:
-        """Points by which the IoU of each class moves, of those that the truth holds."""
+        """Points by which the IoU of each class moves, of those that the truth holds enough of."""
         before, after = (confusion.compute() for confusion in self._of_truth)
-        there = self._of_truth[0].matrix.sum(axis=1) > 0
+        there = self._of_truth[0].matrix.sum(axis=1) >= LEAST_PX
         names = before.classes.names
         return {names[k]: 100 * float(after.iou[k] - before.iou[k]) for k in np.flatnonzero(there)}
 

@@ -163,6 +163,10 @@ class Predictor:
         self._engine.prepare(images)
         return self
 
+    def graph(self) -> GraphLabels | None:
+        """What gives the labels of many images on the present runtime; None on torch."""
+        return self._graph((False, False), many=True)
+
     @overload
     def __call__(self, source: Source, *, confidence: bool = ..., probabilities: bool = ...) -> Segmentation: ...
 

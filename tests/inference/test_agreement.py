@@ -18,8 +18,13 @@ def comparison(truth, reference, found):
 
 
 def test_the_same_labels_agree():
-    same = comparison([0, 3], [0, 3], [0, 3])
-    assert (same.changed, same.moved(), same.objection()) == (0.0, {"background": 0.0, "lung": 0.0}, "")  # heart is nowhere
+    labels = np.repeat([0, 3, 9], [6000, 5000, 4999])
+    same = comparison(labels, labels, labels)
+    assert (same.changed, same.moved(), same.objection()) == (
+        0.0,
+        {"background": 0.0, "lung": 0.0},
+        "",
+    )  # of heart there is too little
 
 
 def test_too_many_changed_pixels():
@@ -34,23 +39,23 @@ def test_too_many_changed_pixels():
 
 
 def test_a_small_class_that_moves():
-    # 100,000 pixels of background and 400 of lung: one lost is 0.001 % of all, but a quarter of a point of the lung's IoU.
-    truth = np.repeat([0, 3], [100_000, 400])
+    # 100,000 pixels of background and 8,000 of lung: 20 lost are 0.02 % of all, but a quarter of a point of the lung's IoU.
+    truth = np.repeat([0, 3], [100_000, 8000])
     found = truth.copy()
-    found[-1] = 0
+    found[-20:] = 0
     counted = comparison(truth, truth, found)
-    assert counted.moved()["lung"] == pytest.approx(-0.25)  # 399 / 400
+    assert counted.moved()["lung"] == pytest.approx(-0.25)  # 7980 / 8000
     assert counted.objection() == "the IoU of lung moves by -0.25 points, at most 0.2 may be"
 
 
 def test_moves_are_taken_over_all_images():
     counted = Comparison(CLASSES)
-    truth = np.repeat([0, 3], [500, 500])
-    for lost in (0, 1, 0, 0):
+    truth = np.repeat([0, 3], [2000, 2000])
+    for lost in (0, 4, 0, 0):
         found = truth.copy()
-        found[500 : 500 + lost] = 0
+        found[2000 : 2000 + lost] = 0
         counted.update(truth, truth, found)
-    assert counted.moved()["lung"] == pytest.approx(-0.05)  # 1999 / 2000
+    assert counted.moved()["lung"] == pytest.approx(-0.05)  # 7996 / 8000
     assert counted.objection() == ""
 
 
