@@ -72,7 +72,7 @@ def bands(forward: Forward, image: Tensor, tile_px: int, overlap_px: int) -> Ite
         yields: (B, K, rows, w) float32, from top to bottom; the rows of all of them together are h
     """
     height, width = image.shape[2:]
-    tops, lefts = _starts(height, tile_px, overlap_px), _starts(width, tile_px, overlap_px)
+    tops, lefts = grid_starts(height, tile_px, overlap_px), grid_starts(width, tile_px, overlap_px)
     strip = _Strip(min(tile_px, height), width)
     for top, next_top in zip(tops, [*tops[1:], height], strict=True):
         for left in lefts:
@@ -80,7 +80,7 @@ def bands(forward: Forward, image: Tensor, tile_px: int, overlap_px: int) -> Ite
         yield strip.take(next_top - top)
 
 
-def _starts(length: int, tile_px: int, overlap_px: int) -> list[int]:
+def grid_starts(length: int, tile_px: int, overlap_px: int) -> list[int]:
     """First pixels of the tiles; where their step is on the grid the last one is too, and up to 31 px shorter for it."""
     first = starts(length, tile_px, overlap_px)
     if (tile_px - overlap_px) % GRID_PX == 0:
@@ -88,14 +88,14 @@ def _starts(length: int, tile_px: int, overlap_px: int) -> list[int]:
     return first
 
 
-def _weight(height: int, width: int) -> Tensor:
+def bell(height: int, width: int) -> Tensor:
     """(height, width) weight of a tile's pixels: 1 in the middle, above 0 everywhere."""
 
-    def bell(length: int) -> Tensor:
+    def along(length: int) -> Tensor:
         from_centre = torch.arange(length) + 0.5 - length / 2
         return torch.exp(-0.5 * (from_centre / (length * _SIGMA)) ** 2)
 
-    return bell(height)[:, None] * bell(width)
+    return along(height)[:, None] * along(width)
 
 
 class _Strip:
@@ -112,7 +112,7 @@ class _Strip:
             self._average = answer.new_zeros(*answer.shape[:2], *self._hw)
             self._weight = answer.new_zeros(self._hw)
         h, w = answer.shape[2:]
-        weight = _weight(h, w).to(answer.device)
+        weight = bell(h, w).to(answer.device)
         average = self._average[:, :, :h, left : left + w]
         total = self._weight[:h, left : left + w].add_(weight)
         average += (answer - average) * (weight / total)  # where this tile is the first, its share is exactly 1

@@ -37,14 +37,14 @@ def decode_tiff(path: Path) -> Decoded:
     """
     try:
         with tifffile.TiffFile(path) as tiff:
-            series = _only_image(path, tiff)
+            series = only_image(path, tiff)
             page = series.keyframe
             _check(path, series, page, tiff.filehandle.size)
             pixels = _channels_last(path, series.asarray(), series.axes)
             # While the file is open: long tags, such as the palette, are read when they are asked for.
             place, remarks = place_of(path, page)
             seen = covered(tiff, pixels, page) if place is not None else None
-            pixels, palette = _plain_colours(path, pixels, page)
+            pixels, palette = plain_colours(path, pixels, page)
             tag = page.tags.get("Orientation")
             holds_ids = page.description == ": ".join(ID_MARK)
     except FormatError:
@@ -63,7 +63,7 @@ def decode_tiff(path: Path) -> Decoded:
     )  # fmt: skip
 
 
-def _only_image(path: Path, tiff: tifffile.TiffFile) -> Any:
+def only_image(path: Path, tiff: tifffile.TiffFile) -> Any:
     full = [s for s in tiff.series if not s.keyframe.is_reduced and not s.keyframe.is_mask]
     if len(full) != 1:
         sizes = ", ".join("x".join(map(str, s.shape)) for s in full[:4]) or "none"
@@ -114,7 +114,7 @@ def _channels_last(path: Path, pixels: NDArray[Any], axes: str) -> NDArray[Any]:
     )
 
 
-def _plain_colours(path: Path, pixels: NDArray[Any], page: Any) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
+def plain_colours(path: Path, pixels: NDArray[Any], page: Any) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
     """Channels without alpha, with 0 as black; and the palette where the values are indices of one."""
     kind = int(page.photometric)
     if kind == PALETTE and page.colormap is not None and pixels.ndim == 2:

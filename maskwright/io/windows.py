@@ -1,0 +1,101 @@
+"""Windows: an image that is read piece by piece, because the whole of it may not fit in memory.
+
+Pieces hold what read_image would give of the whole: channels last, alpha dropped, palettes as RGB.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskwright.errors import FormatError, InputError
+from maskwright.io.tiff import SIGNATURES
+
+TIFF_SUFFIXES = (".tif", ".tiff")
+ZARR_SUFFIX = ".zarr"
+
+
+class Geo(NamedTuple):
+    """The georeference as the file stores it: (code, type, count, value) of each TIFF tag."""
+
+    tags: tuple[tuple[int, int, int, Any], ...]
+
+
+class Windows(Protocol):
+    """An opened image.
+
+    Attributes:
+        path: the file or folder
+        hw: height and width in pixels
+        channels: of what read() gives
+        dtype: of what read() gives
+        top: highest value the stated bits can hold, where that is not the type's own; None else
+        nodata: a pixel all of whose bands hold this value was never measured; None where the file does not say
+        geo: the georeference, where there is one
+    """
+
+    path: Path
+    hw: tuple[int, int]
+    channels: int
+    dtype: np.dtype[Any]
+    top: int | None
+    nodata: float | None
+    geo: Geo | None
+
+    def read(self, rows: slice, cols: slice) -> NDArray[Any]:
+        """(h, w, C) stored values of a window inside the image; not to be called from two threads at once."""
+
+    def close(self) -> None: ...
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a folder is a zarr array or group."""
+    return path.is_dir() and any((path / name).is_file() for name in ("zarr.json", ".zarray", ".zgroup"))
+
+
+def has_windows(path: Path) -> bool:
+    """Whether open_windows can read this file: by its first bytes, since a JPEG named .tif is common."""
+    if is_zarr(path):
+        return True
+    if path.suffix.lower() not in TIFF_SUFFIXES or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) in SIGNATURES
+
+
+def open_windows(path: Path) -> Windows:
+    """Open a TIFF file or a zarr folder for reading by windows.
+
+    Raises:
+        FormatError: damaged, cut short, of another kind, or claiming more than it can hold.
+        InputError: the file is not there or may not be read.
+        MissingExtraError: the package zarr is needed.
+    """
+    from maskwright.io.tiff_windows import TiffWindows
+    from maskwright.io.zarr_windows import ZarrWindows
+
+    try:
+        if is_zarr(path):
+            return ZarrWindows(path)
+        if not has_windows(path):
+            raise FormatError(f"{path}: cannot be read by windows; expected a TIFF file or a zarr folder.")
+        return TiffWindows(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file.") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}). Check the permissions and the disk.") from error
+
+
+def is_nodata(pixels: NDArray[Any], nodata: float | None) -> NDArray[np.bool_] | None:
+    """(h, w) bool, true where no band was measured; None where every pixel was, or the file does not say.
+
+    Shapes:
+        pixels: (h, w, C)
+    """
+    if nodata is None:
+        return None
+    missing = np.isnan(pixels).all(axis=2) if np.isnan(nodata) else (pixels == nodata).all(axis=2)
+    return missing if missing.any() else None

@@ -1,0 +1,81 @@
+"""zarr by windows: arrays (Y, X), (Y, X, C) or (C, Y, X) of version 2 and 3, and the full size of an OME-Zarr image.
+
+Source: the OME-NGFF specification 0.4 and 0.5, "multiscales": the first data set is the largest.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskwright.errors import FormatError, MissingExtraError
+from maskwright.io.image import stored
+from maskwright.io.tiff import MOST_BANDS_OF_UNNAMED_AXIS
+from maskwright.io.windows import Geo
+
+
+class ZarrWindows:
+    """See Windows.
+
+    Raises:
+        FormatError: the folder holds no array, or one of another shape.
+        MissingExtraError: the package zarr is needed.
+    """
+
+    top: int | None = None
+    geo: Geo | None = None
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._array, names = _opened(path)
+        self._order = _order(path, self._array.shape, names)
+        sizes = dict(zip(self._order, self._array.shape, strict=True))
+        self.hw = int(sizes["y"]), int(sizes["x"])
+        self.channels = int(sizes.get("c", 1))
+        filled = self._array.fill_value
+        self.nodata = float("nan") if isinstance(filled, (float, np.floating)) and np.isnan(filled) else None
+        self.dtype = self.read(slice(0, 1), slice(0, 1)).dtype
+
+    def read(self, rows: slice, cols: slice) -> NDArray[Any]:
+        """(h, w, C) stored values."""
+        at: dict[str, slice | int] = {"y": rows, "x": cols, "c": slice(None), "1": 0}
+        part = np.asarray(self._array[tuple(at[letter] for letter in self._order)])
+        return stored(np.moveaxis(part, 0, 2) if self._order.replace("1", "") == "cyx" else part, str(self.path))
+
+    def close(self) -> None:
+        """Nothing is open between reads."""
+
+
+def _opened(path: Path) -> tuple[Any, str]:
+    """The array, and the letters of its axes where the folder names them."""
+    try:
+        import zarr
+    except ImportError:
+        raise MissingExtraError("zarr", "zarr", f"{path}: reading zarr") from None
+    found: Any = zarr.open(str(path), mode="r")
+    if isinstance(found, zarr.Array):
+        return found, ""
+    stated = found.attrs.get("multiscales") or found.attrs.get("ome", {}).get("multiscales")
+    if not stated:
+        raise FormatError(f"{path}: the zarr folder holds no array and no OME-Zarr image; give the path of one array in it.")
+    axes = "".join(axis["name"].lower() if isinstance(axis, dict) else axis for axis in stated[0].get("axes", []))
+    return found[stated[0]["datasets"][0]["path"]], axes
+
+
+def _order(path: Path, shape: tuple[int, ...], names: str) -> str:
+    """A letter for each axis: y, x, c, and 1 for others, which have length 1."""
+    if names and len(names) == len(shape):
+        order = "".join(letter if letter in "yxc" else "1" for letter in names)
+    elif len(shape) == 2:
+        order = "yx"
+    elif len(shape) == 3:
+        order = "yxc" if shape[2] <= MOST_BANDS_OF_UNNAMED_AXIS < shape[0] else "cyx"
+    else:
+        order = "1" * (len(shape) - 3) + "cyx"
+    stack = any(n > 1 for n, letter in zip(shape, order, strict=True) if letter == "1")
+    if stack or order.replace("1", "") not in ("yx", "yxc", "cyx") or 0 in shape:
+        raise FormatError(f"{path}: the zarr array has the shape {shape}; expected (Y, X), (Y, X, C) or (C, Y, X).")
+    return order

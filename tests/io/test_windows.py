@@ -1,0 +1,153 @@
+"""Windows of a file are the same values as the whole image, whatever its layout; what a file only claims is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+from maskwright.errors import FormatError, InputError
+from maskwright.io.read import read_image
+from maskwright.io.windows import has_windows, is_nodata, open_windows
+
+RGB = np.random.default_rng(0).integers(0, 256, (300, 500, 3), np.uint8)
+WINDOWS = [(slice(0, 300), slice(0, 500)), (slice(100, 201), slice(120, 390)), (slice(299, 300), slice(499, 500))]
+LAYOUTS = {
+    "tiles": {"tile": (128, 64), "compression": "zlib"},
+    "strips": {"rowsperstrip": 64, "compression": "lzw", "predictor": True},
+    "one strip": {"rowsperstrip": 300},
+    "big": {"bigtiff": True, "tile": (64, 64)},
+    "other end": {"byteorder": ">"},
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("pixels", [RGB, RGB[..., 0], RGB.astype(np.uint16) * 200, RGB[..., 1] / np.float32(7)], ids=["rgb", "grey", "16", "float"])
+def test_windows_are_parts_of_the_whole(tmp_path, layout, pixels):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, pixels, photometric="rgb" if pixels.ndim == 3 else "minisblack", **LAYOUTS[layout])
+    check_parts(path)
+
+
+def check_parts(path):
+    whole, found = read_image(path), open_windows(path)
+    assert (found.hw, found.channels, found.dtype) == (whole.hw, whole.channels, whole.pixels.dtype)
+    for rows, cols in WINDOWS:
+        assert np.array_equal(found.read(rows, cols), whole.pixels[rows, cols])
+    found.close()
+
+
+@pytest.mark.parametrize("layout", ["tiles", "strips", "one strip"])
+def test_planes_one_after_the_other(tmp_path, layout):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, RGB.transpose(2, 0, 1), photometric="rgb", planarconfig="separate", **LAYOUTS[layout])
+    check_parts(path)
+
+
+def test_a_page_for_each_band_in_ome_tiff(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, RGB.transpose(2, 0, 1)[:2], photometric="minisblack", metadata={"axes": "CYX"}, ome=True)
+    check_parts(path)
+
+
+def test_palette_alpha_and_white_as_zero(tmp_path):
+    colours = np.random.default_rng(1).integers(0, 65536, (3, 256), np.uint16)
+    tifffile.imwrite(tmp_path / "p.tif", RGB[..., 0], photometric="palette", colormap=colours, tile=(64, 64))
+    tifffile.imwrite(tmp_path / "a.tif", np.dstack([RGB, RGB[..., 0]]), photometric="rgb", extrasamples=["unassalpha"], tile=(64, 64))
+    tifffile.imwrite(tmp_path / "w.tif", RGB[..., 0], photometric="miniswhite", compression="zlib")
+    for name in "paw":
+        check_parts(tmp_path / f"{name}.tif")
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("order", ["yx", "yxc", "cyx"])
+def test_zarr_arrays(tmp_path, version, order):
+    pixels = {"yx": RGB[..., 0], "yxc": RGB, "cyx": RGB.transpose(2, 0, 1)}[order]
+    zarr.save_array(str(tmp_path / "a.zarr"), pixels, zarr_format=version)
+    found = open_windows(tmp_path / "a.zarr")
+    expected = RGB[..., :1] if order == "yx" else RGB
+    assert (found.hw, found.channels) == ((300, 500), expected.shape[2])
+    rows, cols = WINDOWS[1]
+    assert np.array_equal(found.read(rows, cols), expected[rows, cols])
+
+
+def test_the_largest_level_of_an_ome_zarr(tmp_path):
+    group = zarr.open_group(str(tmp_path / "o.zarr"), mode="w", zarr_format=2)
+    group.create_array("0", data=RGB.transpose(2, 0, 1)[None, :, None])
+    axes = [{"name": name} for name in "tczyx"]
+    group.attrs["multiscales"] = [{"axes": axes, "datasets": [{"path": "0"}, {"path": "1"}]}]
+    assert np.array_equal(open_windows(tmp_path / "o.zarr").read(slice(0, 9), slice(3, 9)), RGB[:9, 3:9])
+
+
+def test_zarr_of_another_shape(tmp_path):
+    zarr.save_array(str(tmp_path / "a.zarr"), np.zeros((2, 3, 30, 40), np.uint8))
+    with pytest.raises(FormatError, match=r"has the shape \(2, 3, 30, 40\); expected \(Y, X\)"):
+        open_windows(tmp_path / "a.zarr")
+    zarr.open_group(str(tmp_path / "g.zarr"), mode="w")
+    with pytest.raises(FormatError, match="holds no array and no OME-Zarr image"):
+        open_windows(tmp_path / "g.zarr")
+
+
+def test_a_strip_is_decoded_once_for_a_row_of_windows(tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / "a.tif", RGB, photometric="rgb", rowsperstrip=50, compression="zlib")
+    monkeypatch.setattr("maskwright.io.tiff_windows.KEPT_BYTES", 0)
+    found = open_windows(tmp_path / "a.tif")
+    decoded, decode = [], found._page.decode
+    monkeypatch.setattr(found._page, "decode", lambda data, index, **more: decoded.append(index) or decode(data, index, **more))
+    found._kept.clear()
+    for left in range(0, 500, 100):
+        found.read(slice(60, 160), slice(left, left + 100))
+    assert decoded == [1, 2, 3]  # rows 50 to 200
+
+
+def test_nodata_and_georeference_are_kept(tmp_path):
+    tags = [(33550, 12, 3, (2.0, 2.0, 0.0), True), (42113, 2, 0, "7", True)]
+    tifffile.imwrite(tmp_path / "a.tif", RGB, photometric="rgb", extratags=tags)
+    found = open_windows(tmp_path / "a.tif")
+    assert found.nodata == 7
+    assert found.geo.tags == ((33550, 12, 3, (2.0, 2.0, 0.0)),)
+    pixels = np.array([[[7, 7], [7, 1]]], np.uint8)
+    assert is_nodata(pixels, 7).tolist() == [[True, False]]
+    assert is_nodata(pixels, 9) is None
+    assert is_nodata(np.array([[[np.nan], [1]]], np.float32), float("nan")).tolist() == [[True, False]]
+
+
+def test_a_file_that_is_cut_short(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", RGB, photometric="rgb", tile=(64, 64))
+    (tmp_path / "a.tif").write_bytes((tmp_path / "a.tif").read_bytes()[:100_000])
+    with pytest.raises(FormatError, match=r"a.tif: the TIFF file is cut short"):
+        open_windows(tmp_path / "a.tif")
+
+
+def claiming(path, **kw):
+    """A TIFF file of 16 x 16 pixels whose header claims a million each way."""
+    tifffile.imwrite(path, np.zeros((16, 16), np.uint8), photometric="minisblack", **kw)
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        for name in ("ImageWidth", "ImageLength"):
+            tiff.pages[0].tags[name].overwrite(1_000_000, dtype=4)
+
+
+@pytest.mark.parametrize("kw", [{}, {"tile": (16, 16)}, {"compression": "zlib"}, {"tile": (16, 16), "compression": "zlib"}])
+def test_a_million_pixels_each_way_that_are_not_there(tmp_path, kw):
+    claiming(tmp_path / "a.tif", **kw)
+    with pytest.raises(FormatError, match=r"claims 1000000x1000000 pixels|cut short or damaged"):
+        open_windows(tmp_path / "a.tif")
+
+
+def test_what_is_stored_turned_or_as_a_stack(tmp_path):
+    tifffile.imwrite(tmp_path / "t.tif", RGB, photometric="rgb", extratags=[(274, 3, 1, 6, True)])
+    with pytest.raises(FormatError, match="stored turned"):
+        open_windows(tmp_path / "t.tif")
+    tifffile.imwrite(tmp_path / "s.tif", np.zeros((2, 5, 64, 64), np.uint8), photometric="minisblack")
+    with pytest.raises(FormatError, match="holds a stack"):
+        open_windows(tmp_path / "s.tif")
+
+
+def test_other_files_have_no_windows(tmp_path):
+    (tmp_path / "a.tif").write_bytes(b"\xff\xd8\xff\xe0 a jpeg")
+    assert not has_windows(tmp_path / "a.tif")
+    with pytest.raises(FormatError, match="cannot be read by windows"):
+        open_windows(tmp_path / "a.tif")
+    with pytest.raises((FormatError, InputError)):
+        open_windows(tmp_path / "none.tif")
