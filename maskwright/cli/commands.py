@@ -258,6 +258,7 @@ def predict(
     precision: given.Precision = "auto",
     exact: given.Exact = False,
     tile: given.Tile = None,
+    overlap: given.Overlap = None,
     flips: given.Flips = False,
     stored_orientation: Annotated[bool, flag("--stored-orientation", "Masks as the file stores its pixels (EXIF).")] = False,
     workers: Annotated[int, value("N", "Threads that read, and threads that write.")] = 2,
@@ -266,13 +267,17 @@ def predict(
 ) -> None:
     """Segment images, volumes and folders of them. Masks have their image's size; a bad file is listed and the rest goes on."""
     from maskwright.inference.files import predict_files
+    from maskwright.inference.part import has_unfinished
     from maskwright.inference.predictor import Predictor
 
     predictor = Predictor.load(
         model, device, runtime=runtime, precision=precision, exact=exact, tile=tile, flips=flips,  # type: ignore[arg-type]
-        passes=uncertainty, min_score=min_score,
+        passes=uncertainty, min_score=min_score, overlap=overlap,
     )  # fmt: skip
-    with folder_for(out, Path("predictions") / sources[0].resolve().stem, overwrite) as folder, progress("predicting") as step:
+    default = Path("predictions") / sources[0].resolve().stem
+    if out is None and has_unfinished(default):
+        out = default  # an interrupted job goes on there
+    with folder_for(out, default, overwrite) as folder, progress("predicting") as step:
         report = predict_files(
             predictor, sources, folder, overlay=overlay, probabilities=probabilities, overwrite=overwrite,
             stored_orientation=stored_orientation, formats=format_.split(",") if format_ else (),

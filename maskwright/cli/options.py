@@ -41,8 +41,13 @@ Device = Annotated[str, value("NAME", "auto, cpu, cuda, cuda:1 or mps.")]
 Runtime = Annotated[str, value("NAME", "torch, openvino or onnx; auto: the quickest that agrees with eager fp32.")]
 Precision = Annotated[str, value("TYPE", "fp32, bf16, fp16 (CUDA) or int8 (see optimise); auto: the quickest that agrees.")]
 Seed = Annotated[int, value("N", "Same seed, same result.")]
-Exact = Annotated[bool, flag("--exact", "Eager fp32 instead of the quickest way that agreed with it.")]
+Exact = Annotated[
+    bool, flag("--exact", "Eager fp32 instead of the quickest way that agreed with it; tiles of huge images without seams.")
+]
 Tile = Annotated[int | None, value("PX", "Side of overlapping tiles; default: only images too large for one pass.")]
+Overlap = Annotated[
+    int | None, value("PX", "Of neighbouring tiles; default: a quarter, of images that are read by windows an eighth.")
+]
 Flips = Annotated[bool, flag("--flips", "Average over the image and its mirror image; twice the time.")]
 Json = Annotated[bool, flag("--json", "Print JSON instead of text.")]
 

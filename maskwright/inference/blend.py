@@ -1,7 +1,7 @@
-"""The running, weighed average of tiles that come row by row, with memory for one tile: what the next row needs lies on the disk.
+"""The running, weighed average of tiles that come row by row, in memory for one tile: what the next row needs is on the disk.
 
-Each tile's weight is a bell around its centre (see tiled.py). A tile meets its left neighbour in memory and the row above in a file
-of the rows that both rows of tiles cover; so memory does not grow with the image, and an interrupted job finds the file again.
+Each tile's weight is a bell around its centre (see tiled.py). A tile meets its left neighbour in memory and the row above in a
+file of the rows that both rows of tiles cover; memory does not grow with the image, and an interrupted job finds the file again.
 """
 
 from __future__ import annotations

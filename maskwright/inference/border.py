@@ -1,8 +1,8 @@
 """How far from a cut edge a net's answer differs from that on the whole image: measured on the net itself.
 
-Rows beyond a cut are filled with nan, and whatever depends on them becomes nan: one pass says where the answer stops to depend. nan
-spreads through convolutions, pooling, upsampling and attention alike; where 0 x nan stands for nothing it says too much, never too
-little. Cuts lie on the grid on which nets pool, so one cut stands for all that tiles ever make.
+Rows beyond a cut are filled with nan, and whatever depends on them becomes nan: one pass says where the answer stops to depend.
+nan spreads through convolutions, pooling, upsampling and attention alike; where 0 x nan stands for nothing it says too much,
+never too little. Cuts lie on the grid on which nets pool, so one cut stands for all that tiles ever make.
 """
 
 from __future__ import annotations

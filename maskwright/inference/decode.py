@@ -51,7 +51,7 @@ def decode(raw: Iterable[Tensor], frame: Frame, classes: ClassMap, *, confidence
     shares = np.empty((len(classes), height, width), np.float32) if probs else None
     for top, logits in full_size_blocks(raw, frame):
         rows = slice(top, top + logits.shape[1])
-        best, chosen = _highest(logits)
+        best, chosen = highest(logits)
         if not np.isfinite(best).all():
             raise InputError("the model's answer holds numbers that are not finite; look for nan or extreme values in the image.")
         labels[rows] = classes.to_ids(chosen)
@@ -112,7 +112,7 @@ def _between(one: Floats, other: Floats, share: Floats) -> Floats:
     return other
 
 
-def _highest(logits: Floats) -> tuple[Floats, NDArray[np.uint16]]:
+def highest(logits: Floats) -> tuple[Floats, NDArray[np.uint16]]:
     """(rows, W) highest logit, nan where one is nan, and its channel; the lower channel wins a tie."""
     best = logits[0].copy()
     chosen = np.zeros(best.shape, np.uint16)

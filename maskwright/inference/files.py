@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from maskwright.annotations.saving import ENDINGS, checked
 from maskwright.annotations.vector_files import check_drawing
 from maskwright.errors import InputError
+from maskwright.inference.large_work import LargeWork, is_large
 from maskwright.inference.predictor import Failure, Predictor
 from maskwright.inference.video import VideoReport, predict_videos
 from maskwright.inference.volumes import VolumeReport, VolumeWork
@@ -30,6 +31,7 @@ from maskwright.io.nifti import NIFTI_SUFFIXES
 from maskwright.io.read import IMAGE_SUFFIXES
 from maskwright.io.video import is_video
 from maskwright.io.volumes import is_volume_file
+from maskwright.io.windows import ZARR_SUFFIX, is_zarr
 from maskwright.io.write import write_png, write_text
 from maskwright.ops.rle import Rle
 from maskwright.result import COG, COG_ENDING, LABELS, SUFFIXES, Segmentation
@@ -37,6 +39,12 @@ from maskwright.result import COG, COG_ENDING, LABELS, SUFFIXES, Segmentation
 COUNTS_FILE = "counts.csv"
 # The formats that any answer can be written in; all others hold objects.
 OF_CLASSES = {LABELS: "", COG: COG_ENDING, "geojson": ".geojson", "gpkg": ".gpkg"}
+_OPTIONS = {
+    "_overlay.png": "--overlay",
+    "_uncertainty.png": "--uncertainty",
+    "_probs.npy": "--probabilities",
+    "_blurred.png": "--blur-background",
+}
 # A disk in this state refuses every later file as well.
 _DISK_ENDS_IT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -127,18 +135,21 @@ def predict_files(
         raise InputError(f"{videos[0]}: of videos --format knows labels alone, a mask for each frame; leave the others out.")
     below = {} if videos == given and videos else inputs_below([s for s in given if s not in videos], Path(out))
     of_volumes = {path: place for path, place in below.items() if is_volume_file(path)}
-    jobs = plan({path: place for path, place in below.items() if path not in of_volumes}, Path(out))
+    planned = plan({path: place for path, place in below.items() if path not in of_volumes}, Path(out))
+    large_jobs = [job for job in planned if is_large(job.source)]
+    jobs = [job for job in planned if job not in large_jobs]
     volumes = VolumeWork(of_volumes, Path(out), formats, axis=slice_axis, overlay=overlay, overwrite=overwrite)
     volumes.refuse(probabilities=probabilities, blur_background=blur_background_px is not None, uncertainty=predictor.passes > 0)
-    wanted = _formats(predictor, formats if jobs else (), probabilities=probabilities)  # without pictures they are of volumes
+    wanted = _formats(predictor, formats if planned else (), probabilities=probabilities)  # without pictures they are of volumes
     more = {
         "_overlay.png": overlay,
         "_uncertainty.png": predictor.passes > 0,
         "_probs.npy": probabilities,
         "_blurred.png": blur_background_px is not None,
     }
+    large = LargeWork(large_jobs, wanted, [option for ending, option in _OPTIONS.items() if more[ending]])
     _check_free(
-        jobs,
+        planned,
         [*(OF_CLASSES.get(f) or ENDINGS[f] for f in wanted if f != LABELS), *(e for e, is_wanted in more.items() if is_wanted)],
         overwrite=overwrite,
     )
@@ -184,8 +195,14 @@ def predict_files(
     watched, broken = predict_videos(
         predictor, videos, Path(out), masks=LABELS in formats, overwrite=overwrite, progress=progress
     )
-    remarks = tuple(_said_once(remark, about) for remark, about in remarked.items())
-    return PredictReport(tuple(done), (*failed, *unanswered, *broken), ordered, measured, remarks, watched)
+    answered, too_large = large.predict(predictor, progress)
+    done += [one.file for one in answered]
+    remarks = (
+        *(_said_once(remark, about) for remark, about in remarked.items()),
+        *(f"{one.file.name}: {text}" for one in answered for text in one.lines()),
+    )
+    unanswered += [*broken, *too_large]
+    return PredictReport(tuple(done), (*failed, *unanswered), ordered, measured, remarks, watched)
 
 
 def _said_once(remark: str, about: Sequence[Path]) -> str:
@@ -221,7 +238,7 @@ def inputs_below(sources: Sequence[str | Path], out: Path) -> dict[Path, Path]:
     """
     below: dict[Path, Path] = {}
     for source in map(Path, sources):
-        if source.is_dir():
+        if source.is_dir() and not is_zarr(source):
             below |= {path: path.relative_to(source) for path in _images_in(source, out)}
         else:
             below[source] = Path(source.name)
@@ -285,6 +302,9 @@ def _images_in(folder: Path, out: Path) -> Iterator[Path]:
     for root, folders, files in os.walk(folder, onerror=stop):
         here = Path(root)
         folders[:] = sorted(f for f in folders if not f.startswith(".") and (here / f).resolve() != answers)
+        arrays = [here / f for f in folders if is_zarr(here / f)]
+        folders[:] = [f for f in folders if here / f not in arrays]
+        yield from arrays
         shown = (here / f for f in sorted(files) if not f.startswith("."))
         yield from (path for path in shown if path.suffix.lower() in IMAGE_SUFFIXES or is_volume_file(path))
 
@@ -295,7 +315,7 @@ def _stem(below: Path) -> str:
 
 
 def _check_free(jobs: Sequence[Job], more: Sequence[str], *, overwrite: bool) -> None:
-    endings = [*SUFFIXES.values(), *more]
+    endings = [*SUFFIXES.values(), ZARR_SUFFIX, *more]
     inputs = {job.source.resolve() for job in jobs}
     resolved = {folder: folder.resolve() for folder in {job.folder for job in jobs}}
     owner: dict[str, Job] = {}

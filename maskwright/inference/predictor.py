@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal, TypeVar, overload
@@ -25,9 +25,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from maskwright.checkpoint import Manifest
+from maskwright.checkpoint import Manifest, weights_hash
 from maskwright.errors import InputError
 from maskwright.inference.backends import Precision, choose_device
+from maskwright.inference.border import border_px
 from maskwright.inference.decode import decode
 from maskwright.inference.engine import Engine
 from maskwright.inference.labelling import GraphLabels
@@ -76,10 +77,12 @@ class Predictor:
         passes: 0 for one answer; 2 or more average so many passes with the model's dropout on, and answers carry `uncertainty`
         min_score: objects below it are left out, of models that find objects; MIN_SCORE where none is given
         run: the run folder, for its probes
+        overlap: of neighbouring tiles in px, a multiple of 32 up to half a tile; default: a quarter, of images that are read by
+            windows an eighth
 
     Attributes:
         classes: what the ids in the answers mean
-        passes: as given
+        passes, exact, tile, overlap: as given
 
     Raises:
         InputError: the device, precision, tile, flips or passes cannot be had.
@@ -99,8 +102,9 @@ class Predictor:
         min_score: float | None = None,
         runtime: str = "auto",
         run: Path | None = None,
+        overlap: int | None = None,
     ) -> None:
-        tiles_for((1, 1), tile)  # a wish that cannot be had is refused now, not at the first large image
+        tiles_for((1, 1), tile, overlap)  # a wish that cannot be had is refused now, not at the first large image
         self.finds_objects = manifest.task == "instance"
         _check_wishes(manifest, {"tile": tile is not None, "flips": flips, "passes": passes > 0}, min_score)
         self.device = choose_device(device)
@@ -111,7 +115,8 @@ class Predictor:
             raise InputError(f"{manifest.model} finds objects, which int8 is not prepared for; take bf16 or fp32.")
         wishes = {"runtime": runtime, "precision": precision, "exact": exact}
         self._engine = Engine(model, manifest, self.device, run=run, **wishes)  # type: ignore[arg-type]  # each as declared
-        self._forward, self._tile = flipped(self._engine.forward) if flips else self._engine.forward, tile
+        self._forward = flipped(self._engine.forward) if flips else self._engine.forward
+        self.exact, self.tile, self.overlap = exact, tile, overlap
         self._labels_alone = not (self.finds_objects or flips or passes or tile)
         self._model, self.passes, self._sampling = model, passes, Lock()
         if passes:
@@ -129,6 +134,7 @@ class Predictor:
         passes: int = 0,
         min_score: float | None = None,
         runtime: str = "auto",
+        overlap: int | None = None,
     ) -> Predictor:
         """From a run folder, a .safetensors file that maskwright wrote, or the name of a published model (see published.py);
         the other arguments are those of Predictor.
@@ -139,13 +145,28 @@ class Predictor:
         model, manifest = load_model(path)
         wishes = {"device": device, "precision": precision, "exact": exact, "tile": tile, "flips": flips, "passes": passes}
         run = Path(path) if Path(path).is_dir() else None
-        return cls(model, manifest, min_score=min_score, runtime=runtime, run=run, **wishes)  # type: ignore[arg-type]  # as declared
+        wishes |= {"runtime": runtime, "overlap": overlap}
+        return cls(model, manifest, min_score=min_score, run=run, **wishes)  # type: ignore[arg-type]  # as declared
 
     @property
     def runtime(self) -> str:
         """What the next image runs on, for people: "cpu bf16" on torch, "cpu openvino bf16"."""
         way = self._engine.way
         return f"{self.device.type} {way if way.runtime != 'torch' else way.precision}{self._marks}"
+
+    @cached_property
+    def weights_hash(self) -> str:
+        """See checkpoint.weights_hash."""
+        return weights_hash(self._model)
+
+    @cached_property
+    def border_px(self) -> int | None:
+        """How far a cut edge changes the answer, measured once; None where no tile can be exact (border.py)."""
+        return border_px(self._forward, self.preprocess.channels)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits (B, K, h, w) of what Preprocess made of images, (B, C, h, w), in one pass."""
+        return self._forward(x)
 
     @property
     def refused(self) -> tuple[str, ...]:
@@ -255,7 +276,7 @@ class Predictor:
         if self.finds_objects:
             return self._objects(image, x, frame, confidence or probabilities)
         try:
-            raw, variance = self._sampled(x) if self.passes else (in_pieces(self._forward, x, self._tile), None)
+            raw, variance = self._sampled(x) if self.passes else (in_pieces(self._forward, x, self.tile, self.overlap), None)
             found = decode(raw, frame, self.classes, confidence=confidence, probs=probabilities)
         except InputError as error:
             raise InputError(f"{image.path or image.name}: {error}") from error
@@ -287,7 +308,7 @@ class Predictor:
         """Log-probabilities, whose softmax is the mean over the passes, in one band; and the uncertainty (1, h, w)."""
 
         def whole(image: Tensor) -> Tensor:
-            return torch.cat(list(in_pieces(self._forward, image, self._tile)), dim=2)
+            return torch.cat(list(in_pieces(self._forward, image, self.tile, self.overlap)), dim=2)
 
         with self._sampling:  # dropout is switched on in the model itself, which threads share
             found = monte_carlo(self._model, x, passes=self.passes, forward=whole)

@@ -27,24 +27,30 @@ GRID_PX = 32
 _SIGMA = 1 / 8
 
 
-def tiles_for(hw: tuple[int, int], wished: int | None) -> tuple[int, int] | None:
+def tiles_for(hw: tuple[int, int], wished: int | None, overlap_px: int | None = None) -> tuple[int, int] | None:
     """Side and overlap of the tiles for an image of size hw, or None where it goes through the net in one piece.
 
     Args:
         wished: a side that the user gave; None cuts only images of more than WHOLE_IMAGE_PX, into tiles of TILE_PX
+        overlap_px: that the user gave; default: a quarter of the side
 
     Raises:
-        InputError: the wished side is too small, or not on the grid.
+        InputError: the wished side or overlap is not on the grid, the side too small, or the overlap more than half of it.
     """
     if wished is not None and (wished < 2 * GRID_PX or wished % GRID_PX):
         raise InputError(f"tiles of {wished} px cannot be used; give a multiple of {GRID_PX}, at least {2 * GRID_PX}.")
+    tile_px = wished or TILE_PX
+    if overlap_px is not None and (overlap_px % GRID_PX or not 0 <= overlap_px <= tile_px // 2):
+        raise InputError(
+            f"an overlap of {overlap_px} px cannot be used with tiles of {tile_px} px; give a multiple of {GRID_PX} up to half "
+            f"of that."
+        )
     if hw[0] * hw[1] <= WHOLE_IMAGE_PX if wished is None else max(hw) <= wished:
         return None
-    tile_px = wished or TILE_PX
-    return tile_px, -(-tile_px // 4 // GRID_PX) * GRID_PX
+    return tile_px, -(-tile_px // 4 // GRID_PX) * GRID_PX if overlap_px is None else overlap_px
 
 
-def in_pieces(forward: Forward, image: Tensor, wished: int | None = None) -> Iterator[Tensor]:
+def in_pieces(forward: Forward, image: Tensor, wished: int | None = None, overlap_px: int | None = None) -> Iterator[Tensor]:
     """The answer for an image of any size: one piece, or bands from top to bottom where tiles_for cuts it.
 
     Shapes:
@@ -52,7 +58,7 @@ def in_pieces(forward: Forward, image: Tensor, wished: int | None = None) -> Ite
         yields: (B, K, rows, w); the rows of all pieces together are h
     """
     hw = image.shape[2], image.shape[3]
-    tiles = tiles_for(hw, wished)
+    tiles = tiles_for(hw, wished, overlap_px)
     yield from bands(forward, image, *tiles) if tiles else [forward(image)]
 
 

@@ -1,8 +1,8 @@
 """Which tiles an image is cut into: what the net sees of each, and what is finished once a tile has been added.
 
-Blended tiles overlap, and a pixel is finished when the last tile over it came. Exact tiles own a part each and see the net's border
-around it as well (see border.py), so that a pixel's answer comes from one tile, which sees all that the answer depends on. Either
-way the finished parts fill the image row of tiles by row of tiles, without a gap.
+Blended tiles overlap, and a pixel is finished when the last tile over it came. Exact tiles own a part each and see the net's
+border around it as well (see border.py), so that a pixel's answer comes from one tile, which sees all that the answer depends on.
+Either way the finished parts fill the image row of tiles by row of tiles, without a gap.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from maskwright.errors import InputError
-from maskwright.inference.tiled import GRID_PX, TILE_PX, grid_starts
+from maskwright.inference.tiled import GRID_PX, TILE_PX, grid_starts, tiles_for
 
 # A net's answer is unsure within its effective reach of a cut edge, some 64 px, which does not grow with the tile: an eighth of
 # 1024 px on each side gives every pixel a tile that sees as far, for 1.3 times the work; a quarter would cost 1.8 times.
@@ -53,10 +53,11 @@ class Tiling:
         side = max(2 * GRID_PX, _on_grid(round((tile_px or TILE_PX) / scale)))
         if side > MOST_TILE_PX:
             raise InputError(
-                f"the model sees this image at {scale:.3g} of its size, which takes tiles of {side} px; give it scaled down, or a "
-                f"smaller --tile."
+                f"the model sees this image at {scale:.3g} of its size, which takes tiles of {side} px; give it scaled down, or "
+                f"a smaller --tile."
             )
-        return cls(hw, side, _on_grid(round(side * OVERLAP_SHARE)) if overlap_px is None else checked_overlap(overlap_px, side))
+        tiles_for((1, 1), side, overlap_px)  # refuses an overlap that does not go with it
+        return cls(hw, side, _on_grid(round(side * OVERLAP_SHARE)) if overlap_px is None else overlap_px)
 
     @classmethod
     def owned(cls, hw: tuple[int, int], tile_px: int | None, border_px: int) -> Tiling:
@@ -85,8 +86,8 @@ class Tiling:
     @property
     def seen_px(self) -> int:
         """Pixels of all tiles together; the image's own are fewer, the rest is the price of overlapping."""
-        down, across = (sum(seen.stop - seen.start for seen, _ in cuts) for cuts in (self.rows, self.columns))
-        return down * across
+        down, across = (sum(int(seen.stop - seen.start) for seen, _ in cuts) for cuts in (self.rows, self.columns))
+        return int(down * across)
 
     def _cuts(self, length: int) -> list[tuple[slice, slice]]:
         if self.exact:
@@ -97,19 +98,6 @@ class Tiling:
         first = grid_starts(length, self.tile_px, self.overlap_px)
         ends = [*first[1:], length]
         return [(slice(a, min(a + self.tile_px, length)), slice(a, b)) for a, b in zip(first, ends, strict=True)]
-
-
-def checked_overlap(overlap_px: int, tile_px: int) -> int:
-    """The overlap itself.
-
-    Raises:
-        InputError: it is no multiple of the grid, below 0 or more than half a tile.
-    """
-    if overlap_px % GRID_PX or not 0 <= overlap_px <= tile_px // 2:
-        raise InputError(
-            f"an overlap of {overlap_px} px cannot be used with tiles of {tile_px} px; give a multiple of {GRID_PX} up to half of that."
-        )
-    return overlap_px
 
 
 def _on_grid(px: int) -> int:

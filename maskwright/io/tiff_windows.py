@@ -1,7 +1,7 @@
 """TIFF by windows: tiled or striped, compressed or not, BigTIFF, GeoTIFF and OME-TIFF, bands interleaved, planar or a page each.
 
-Only the segments (tiles, strips) under a window are decoded, and those decoded last are kept: neighbouring windows share them, and a
-strip is as wide as the image, so all strips of a row of windows stay until the next row. Uncompressed files are read straight.
+Only the segments (tiles, strips) under a window are decoded, and those decoded last are kept: neighbouring windows share them, and
+a strip is as wide as the image, so all strips of a row of windows stay until the next row. Uncompressed files are read straight.
 """
 
 from __future__ import annotations
@@ -18,15 +18,13 @@ from numpy.typing import NDArray
 
 from maskwright.errors import FormatError
 from maskwright.io.decoded import LIMIT_VARIABLE, pixel_limit
+from maskwright.io.geotiff import place_of
 from maskwright.io.image import stored
 from maskwright.io.tiff import BROKEN, MOST_BANDS_OF_UNNAMED_AXIS, only_image, plain_colours
-from maskwright.io.windows import Geo
 
 KEPT_BYTES = 96 << 20
 # Deflate packs at most 1030 to 1; files beyond the pixel limit that claim more than this are not believed.
 MOST_PACKED = 2000
-GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
-NODATA_TAG = 42113
 _PAGES = {"YX": "one", "YXS": "one", "YXC": "one", "SYX": "one", "CYX": "many", "QYX": "many"}
 
 
@@ -54,8 +52,8 @@ class TiffWindows:
             self._straight = bool(self._page.is_contiguous) and _plain_bytes(self._page)
             self._kept: OrderedDict[tuple[int, int], NDArray[Any] | None] = OrderedDict()
             self._kept_bytes = 0
-            self.geo = _geo(self._page)
-            self.nodata = _nodata(self._page)
+            self.place, self.remarks = place_of(path, self._page)
+            self.voids, self.nodata = self.place is not None, self.place.nodata if self.place else None
             first = self.read(slice(0, 1), slice(0, 1))
         except BROKEN as error:
             self.close()
@@ -164,12 +162,21 @@ class TiffWindows:
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
 
+def claimed_px(path: Path) -> int:
+    """Pixels that the first page of a TIFF file claims; 0 where it is too damaged to say."""
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            return int(tiff.pages[0].imagewidth) * int(tiff.pages[0].imagelength)
+    except BROKEN:
+        return 0
+
+
 def _damaged(path: Path, error: BaseException) -> FormatError:
     return FormatError(f"{path}: the TIFF file is cut short or damaged ({error}). Copy or download it again.")
 
 
 def _plain_bytes(page: Any) -> bool:
-    return page.bitspersample == 8 * page.dtype.itemsize and page.compression == 1
+    return bool(page.bitspersample == 8 * page.dtype.itemsize and page.compression == 1)
 
 
 def _segment_hw(page: Any) -> tuple[int, int]:
@@ -196,8 +203,10 @@ def _band_pages(path: Path, series: Any) -> list[Any]:
             f"channels. Split it into one file an image."
         )
     tag = series.keyframe.tags.get("Orientation")
-    if tag is not None and tag.value in range(2, 9):
-        raise FormatError(f"{path}: the picture is stored turned (orientation {tag.value}) and too large for memory; store it upright.")
+    if tag is not None and tag.value in range(2, 9) and place_of(path, series.keyframe)[0] is None:
+        raise FormatError(
+            f"{path}: the picture is stored turned (orientation {tag.value}) and too large for memory; store it upright."
+        )
     return pages
 
 
@@ -221,23 +230,6 @@ def _check(path: Path, keyframe: Any, page: Any, file_bytes: int) -> None:
     limit = pixel_limit()
     if limit is not None and width * height > limit and claimed > MOST_PACKED * min(sum(counts), file_bytes):
         raise FormatError(
-            f"{path}: claims {width}x{height} pixels, {claimed} bytes, in a file of {file_bytes} (it may be a decompression bomb). "
-            f"If you trust the file, set the environment variable {LIMIT_VARIABLE} to more pixels than it has."
+            f"{path}: claims {width}x{height} pixels, {claimed} bytes, in a file of {file_bytes} (it may be a decompression "
+            f"bomb). If you trust the file, set the environment variable {LIMIT_VARIABLE} to more pixels than it has."
         )
-
-
-def _geo(page: Any) -> Geo | None:
-    tags = tuple(
-        (code, int(tag.dtype), int(tag.count), tag.value) for code in GEO_TAGS if (tag := page.tags.get(code)) is not None
-    )
-    return Geo(tags) if tags else None
-
-
-def _nodata(page: Any) -> float | None:
-    tag = page.tags.get(NODATA_TAG)
-    if tag is None:
-        return None
-    try:
-        return float(str(tag.value).strip("\0 "))
-    except ValueError:
-        return None  # GDAL itself passes over words that are no number

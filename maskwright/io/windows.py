@@ -6,22 +6,17 @@ Pieces hold what read_image would give of the whole: channels last, alpha droppe
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskwright.errors import FormatError, InputError
+from maskwright.io.georeference import Georeference
 from maskwright.io.tiff import SIGNATURES
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 ZARR_SUFFIX = ".zarr"
-
-
-class Geo(NamedTuple):
-    """The georeference as the file stores it: (code, type, count, value) of each TIFF tag."""
-
-    tags: tuple[tuple[int, int, int, Any], ...]
 
 
 class Windows(Protocol):
@@ -33,8 +28,10 @@ class Windows(Protocol):
         channels: of what read() gives
         dtype: of what read() gives
         top: highest value the stated bits can hold, where that is not the type's own; None else
-        nodata: a pixel all of whose bands hold this value was never measured; None where the file does not say
-        geo: the georeference, where there is one
+        place: the georeference, where there is one
+        remarks: what a person should know of the file, a sentence each
+        voids: whether nodata and NaN stand for pixels without a measurement
+        nodata: the value that does, besides NaN; None where the file does not say
     """
 
     path: Path
@@ -42,8 +39,10 @@ class Windows(Protocol):
     channels: int
     dtype: np.dtype[Any]
     top: int | None
+    place: Georeference | None
+    remarks: tuple[str, ...]
+    voids: bool
     nodata: float | None
-    geo: Geo | None
 
     def read(self, rows: slice, cols: slice) -> NDArray[Any]:
         """(h, w, C) stored values of a window inside the image; not to be called from two threads at once."""
@@ -87,15 +86,3 @@ def open_windows(path: Path) -> Windows:
         raise InputError(f"{path}: no such file.") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}). Check the permissions and the disk.") from error
-
-
-def is_nodata(pixels: NDArray[Any], nodata: float | None) -> NDArray[np.bool_] | None:
-    """(h, w) bool, true where no band was measured; None where every pixel was, or the file does not say.
-
-    Shapes:
-        pixels: (h, w, C)
-    """
-    if nodata is None:
-        return None
-    missing = np.isnan(pixels).all(axis=2) if np.isnan(nodata) else (pixels == nodata).all(axis=2)
-    return missing if missing.any() else None

@@ -51,7 +51,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno not in (*FULL, *FORBIDDEN) and error.filename not in _names(temporary, path):
             raise
-        raise InputError(_explanation(path, error)) from error
+        raise InputError(explanation(path, error)) from error
     finally:
         # Where a parent is a file, unlink would raise an error of its own over the explained one.
         with suppress(NotADirectoryError):
@@ -63,7 +63,7 @@ def _names(*paths: Path) -> tuple[Path | str, ...]:
     return tuple(name for folder in folders for name in (folder, str(folder)))
 
 
-def _explanation(path: Path, error: OSError) -> str:
+def explanation(path: Path, error: OSError) -> str:
     kept = " The file that was there before is kept as it was." if path.is_file() else ""
     if error.errno in FULL:
         return f"{path}: cannot be written, the disk is full ({error.strerror}).{kept} Free some space or choose another folder."
@@ -182,4 +182,4 @@ def fresh_folder(path: str | Path) -> Path:
                 return candidate
             number += 1
         except OSError as error:
-            raise InputError(_explanation(candidate, error)) from error
+            raise InputError(explanation(candidate, error)) from error

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskwright.errors import FormatError, MissingExtraError
+from maskwright.io.georeference import Georeference
 from maskwright.io.image import stored
 from maskwright.io.tiff import MOST_BANDS_OF_UNNAMED_AXIS
-from maskwright.io.windows import Geo
 
 
 class ZarrWindows:
@@ -26,7 +26,9 @@ class ZarrWindows:
     """
 
     top: int | None = None
-    geo: Geo | None = None
+    place: Georeference | None = None
+    remarks: tuple[str, ...] = ()
+    nodata: float | None = None
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -36,7 +38,7 @@ class ZarrWindows:
         self.hw = int(sizes["y"]), int(sizes["x"])
         self.channels = int(sizes.get("c", 1))
         filled = self._array.fill_value
-        self.nodata = float("nan") if isinstance(filled, (float, np.floating)) and np.isnan(filled) else None
+        self.voids = isinstance(filled, (float, np.floating)) and bool(np.isnan(filled))
         self.dtype = self.read(slice(0, 1), slice(0, 1)).dtype
 
     def read(self, rows: slice, cols: slice) -> NDArray[Any]:

@@ -16,7 +16,9 @@ SIZES = [(110, 75), (64, 64), (1, 200), (300, 333), (97, 131)]
 
 
 @pytest.mark.parametrize("hw", SIZES)
-@pytest.mark.parametrize("make", [lambda hw: Tiling.blended(hw, 96, 32), lambda hw: Tiling.owned(hw, 96, 20), lambda hw: Tiling(hw, 64, 0)])
+@pytest.mark.parametrize(
+    "make", [lambda hw: Tiling.blended(hw, 96, 32), lambda hw: Tiling.owned(hw, 96, 20), lambda hw: Tiling(hw, 64, 0)]
+)
 def test_every_pixel_is_finished_once(hw, make):
     tiling, count = make(hw), np.zeros(hw, int)
     for number in range(len(tiling.rows)):

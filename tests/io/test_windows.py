@@ -9,7 +9,7 @@ import zarr
 
 from maskwright.errors import FormatError, InputError
 from maskwright.io.read import read_image
-from maskwright.io.windows import has_windows, is_nodata, open_windows
+from maskwright.io.windows import has_windows, open_windows
 
 RGB = np.random.default_rng(0).integers(0, 256, (300, 500, 3), np.uint8)
 WINDOWS = [(slice(0, 300), slice(0, 500)), (slice(100, 201), slice(120, 390)), (slice(299, 300), slice(499, 500))]
@@ -23,7 +23,9 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("pixels", [RGB, RGB[..., 0], RGB.astype(np.uint16) * 200, RGB[..., 1] / np.float32(7)], ids=["rgb", "grey", "16", "float"])
+@pytest.mark.parametrize(
+    "pixels", [RGB, RGB[..., 0], RGB.astype(np.uint16) * 200, RGB[..., 1] / np.float32(7)], ids=["rgb", "grey", "16", "float"]
+)
 def test_windows_are_parts_of_the_whole(tmp_path, layout, pixels):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, pixels, photometric="rgb" if pixels.ndim == 3 else "minisblack", **LAYOUTS[layout])
@@ -54,7 +56,9 @@ def test_a_page_for_each_band_in_ome_tiff(tmp_path):
 def test_palette_alpha_and_white_as_zero(tmp_path):
     colours = np.random.default_rng(1).integers(0, 65536, (3, 256), np.uint16)
     tifffile.imwrite(tmp_path / "p.tif", RGB[..., 0], photometric="palette", colormap=colours, tile=(64, 64))
-    tifffile.imwrite(tmp_path / "a.tif", np.dstack([RGB, RGB[..., 0]]), photometric="rgb", extrasamples=["unassalpha"], tile=(64, 64))
+    tifffile.imwrite(
+        tmp_path / "a.tif", np.dstack([RGB, RGB[..., 0]]), photometric="rgb", extrasamples=["unassalpha"], tile=(64, 64)
+    )
     tifffile.imwrite(tmp_path / "w.tif", RGB[..., 0], photometric="miniswhite", compression="zlib")
     for name in "paw":
         check_parts(tmp_path / f"{name}.tif")
@@ -101,16 +105,17 @@ def test_a_strip_is_decoded_once_for_a_row_of_windows(tmp_path, monkeypatch):
     assert decoded == [1, 2, 3]  # rows 50 to 200
 
 
-def test_nodata_and_georeference_are_kept(tmp_path):
-    tags = [(33550, 12, 3, (2.0, 2.0, 0.0), True), (42113, 2, 0, "7", True)]
+def test_nodata_and_georeference_are_known(tmp_path):
+    tags = [
+        (33550, 12, 3, (2.0, 2.0, 0.0), True),
+        (33922, 12, 6, (0.0, 0.0, 0.0, 500.0, 900.0, 0.0), True),
+        (42113, 2, 0, "7", True),
+    ]
     tifffile.imwrite(tmp_path / "a.tif", RGB, photometric="rgb", extratags=tags)
     found = open_windows(tmp_path / "a.tif")
-    assert found.nodata == 7
-    assert found.geo.tags == ((33550, 12, 3, (2.0, 2.0, 0.0)),)
-    pixels = np.array([[[7, 7], [7, 1]]], np.uint8)
-    assert is_nodata(pixels, 7).tolist() == [[True, False]]
-    assert is_nodata(pixels, 9) is None
-    assert is_nodata(np.array([[[np.nan], [1]]], np.float32), float("nan")).tolist() == [[True, False]]
+    assert (found.voids, found.nodata) == (True, 7)
+    assert found.place == read_image(tmp_path / "a.tif").georeference
+    assert "no coordinate reference system" in found.remarks[0]
 
 
 def test_a_file_that_is_cut_short(tmp_path):

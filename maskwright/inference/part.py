@@ -1,0 +1,117 @@
+"""Part: what is finished of an answer that takes long, kept beside its target so that an interrupted job goes on.
+
+    .<name>.part/
+        state.json     what the answer follows from, and how many rows of tiles are finished
+        labels.raw     (H, W) class ids, row after row
+        between*.raw   what the next row of tiles needs of those before (blend.py)
+
+state.json is written after the rows that it speaks of are on the disk. What a killed process left behind it is computed again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskwright.errors import InputError
+from maskwright.io.write import explanation, write_json
+
+STATE = "state.json"
+
+
+def part_folder(target: Path) -> Path:
+    return target.with_name(f".{target.name}.part")
+
+
+def has_unfinished(folder: Path) -> bool:
+    """Whether a job in this folder was interrupted and can go on."""
+    return folder.is_dir() and next(folder.glob(f".*.part/{STATE}"), None) is not None
+
+
+class Part:
+    """The folder of one job.
+
+    Args:
+        target: the file that the answer becomes, without suffix
+        key: everything that the answer follows from; finished rows of another key are thrown away
+
+    Attributes:
+        folder: for what else is to be kept
+        rows_done: rows of tiles that are finished
+
+    Raises:
+        InputError: the folder cannot be made or written.
+    """
+
+    def __init__(self, target: Path, key: Mapping[str, Any], hw: tuple[int, int], dtype: np.dtype[Any]) -> None:
+        self.folder, self._key = part_folder(target), json.loads(json.dumps(key, default=str))
+        self._hw, self._dtype = hw, dtype
+        with self.explained():
+            self.rows_done = self._found()
+            if not self.rows_done:
+                shutil.rmtree(self.folder, ignore_errors=True)
+                self.folder.mkdir(parents=True)
+                (self.folder / "labels.raw").touch()
+            self._file = os.open(self.folder / "labels.raw", os.O_RDWR)
+            if not self.rows_done:
+                self.commit(0)
+
+    def write(self, rows: slice, cols: slice, labels: NDArray[Any]) -> None:
+        """Put labels (h, w) where they belong."""
+        with self.explained():
+            for y, line in zip(range(rows.start, rows.stop), np.ascontiguousarray(labels, self._dtype), strict=True):
+                self._put(line.data.cast("B"), (y * self._hw[1] + cols.start) * self._dtype.itemsize)
+
+    def read(self, rows: slice) -> NDArray[Any]:
+        """(h, W) labels; zeros where nothing was written."""
+        wide = self._hw[1] * self._dtype.itemsize
+        wanted = (rows.stop - rows.start) * wide
+        data = bytearray(os.pread(self._file, wanted, rows.start * wide))
+        data.extend(bytes(wanted - len(data)))
+        return np.frombuffer(data, self._dtype).reshape(-1, self._hw[1])
+
+    def commit(self, rows_done: int) -> None:
+        """All that was written so far is the first rows_done rows of tiles; from here an interrupted job goes on."""
+        with self.explained():
+            os.fsync(self._file)
+            write_json(self.folder / STATE, {"key": self._key, "rows_done": rows_done})
+        self.rows_done = rows_done
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def remove(self) -> None:
+        """The answer is written; nothing is to be kept."""
+        self.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """What the system says of a full disk or a folder that may not be written, in a sentence that says how to go on."""
+        try:
+            yield
+        except OSError as error:
+            raise InputError(
+                f"{explanation(self.folder, error)} What is finished is kept; the same command goes on with it."
+            ) from error
+
+    def _put(self, data: memoryview, at: int) -> None:
+        while data:  # a nearly full disk takes a part of it
+            written = os.pwrite(self._file, data, at)
+            data, at = data[written:], at + written
+
+    def _found(self) -> int:
+        """Rows of tiles that an earlier job with the same key finished."""
+        with suppress(FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+            state = json.loads((self.folder / STATE).read_text(encoding="utf-8"))
+            if state["key"] == self._key and (self.folder / "labels.raw").is_file():
+                return int(state["rows_done"])
+        return 0

@@ -1,0 +1,110 @@
+"""Masks larger than memory, row of tiles by row of tiles: tiled TIFF (BigTIFF where needed), cloud-optimised GeoTIFF, zarr."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from maskwright.classes import ClassMap
+from maskwright.errors import InputError, MissingExtraError
+from maskwright.io.decoded import ID_MARK
+from maskwright.io.georeference import NODATA, Georeference
+from maskwright.io.geotiff import ASCII, rasterio_for
+from maskwright.io.write import atomic, explanation
+from maskwright.ops.colour import palette_of
+
+TILE_PX = 512
+# Beyond this the offsets of a plain TIFF may not reach.
+BIG_BYTES = (1 << 32) - (1 << 25)
+GDAL_CACHE_MB = 64
+
+Rows = Callable[[slice], NDArray[Any]]  # (rows, W) labels
+
+
+def write_large_tiff(path: Path, rows: Rows, hw: tuple[int, int], classes: ClassMap, place: Georeference | None = None) -> None:
+    """Labels as a tiled, compressed TIFF in the class colours.
+
+    Where the image has a place the file has it too, with classes.ignore_id as nodata; and where rasterio is installed it is
+    cloud-optimised, with overviews that hold the most frequent id of each square.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    try:
+        rasterio = rasterio_for("overviews") if place is not None else None
+    except MissingExtraError:
+        rasterio = None  # the same labels, without overviews
+    with atomic(path) as temporary:
+        if rasterio is None:
+            _write_tiles(temporary, rows, hw, classes, place)
+            return
+        plain = temporary.with_name(f"{temporary.stem}.plain.tif")
+        try:
+            _write_tiles(plain, rows, hw, classes, place)
+            _optimise(rasterio, plain, temporary)
+        finally:
+            plain.unlink(missing_ok=True)
+
+
+def write_large_zarr(path: Path, rows: Rows, hw: tuple[int, int], classes: ClassMap) -> None:
+    """Labels as a zarr array (Y, X), its attributes naming the classes; the folder is whole or not there.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    import zarr
+
+    aside = path.with_name(f".{path.name}.new")
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        chunk = min(1024, hw[0]), min(1024, hw[1])
+        array = zarr.create_array(str(aside), shape=hw, chunks=chunk, dtype=np.dtype(classes.dtype), overwrite=True)
+        array.attrs["classes"] = {str(i): name for i, name in zip(classes.ids, classes.names, strict=True)}
+        for top in range(0, hw[0], chunk[0]):
+            part = slice(top, min(top + chunk[0], hw[0]))
+            array[part] = rows(part)
+        shutil.rmtree(path, ignore_errors=True)
+        aside.rename(path)
+    except OSError as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise InputError(explanation(path, error)) from error
+
+
+def _write_tiles(path: Path, rows: Rows, hw: tuple[int, int], classes: ClassMap, place: Georeference | None) -> None:
+    coloured = classes.dtype == np.uint8
+    colormap = palette_of(classes).T.astype(np.uint16) * 257 if coloured else None
+    tags: list[tuple[Any, ...]] = []
+    if place is not None:
+        tags = [*((*tag, True) for tag in place.tags), (NODATA, ASCII, 0, str(classes.ignore_id), True)]
+    big = hw[0] * hw[1] * np.dtype(classes.dtype).itemsize > BIG_BYTES
+    with tifffile.TiffWriter(path, bigtiff=big) as tiff:
+        tiff.write(
+            _tiles(rows, hw), shape=hw, dtype=classes.dtype, tile=(TILE_PX, TILE_PX), compression="zlib", metadata=None,
+            photometric="palette" if coloured else "minisblack", colormap=colormap, description=": ".join(ID_MARK),
+            extratags=tags,
+        )  # fmt: skip
+
+
+def _tiles(rows: Rows, hw: tuple[int, int]) -> Iterator[NDArray[Any]]:
+    """Squares of TILE_PX from left to right and top to bottom; those at the edges are filled up with zeros."""
+    for top in range(0, hw[0], TILE_PX):
+        band = rows(slice(top, min(top + TILE_PX, hw[0])))
+        for left in range(0, hw[1], TILE_PX):
+            part = band[:, left : left + TILE_PX]
+            yield np.pad(part, ((0, TILE_PX - part.shape[0]), (0, TILE_PX - part.shape[1])))
+
+
+def _optimise(rasterio: Any, plain: Path, target: Path) -> None:
+    """The same file with overviews, laid out for reading over a network."""
+    settings = {"compress": "deflate", "overview_resampling": "mode", "bigtiff": "if_safer"}
+    try:
+        with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_MB):
+            rasterio.shutil.copy(str(plain), str(target), driver="COG", **settings)
+    except rasterio.errors.RasterioError as error:
+        raise InputError(f"{target}: cannot be written as a cloud-optimised GeoTIFF ({error}); is the disk full?") from error

@@ -1,0 +1,306 @@
+"""Images by windows: the same labels as of the whole, kept where they were interrupted, in the image's container and place."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+import zarr
+
+from maskwright.errors import InputError
+from maskwright.inference import large, large_work, proof
+from maskwright.inference.files import predict_files
+from maskwright.inference.large import predict_large
+from maskwright.inference.large_work import is_large
+from maskwright.inference.part import Part, has_unfinished, part_folder
+from maskwright.inference.predictor import Predictor
+from maskwright.inference.tiled import tiled
+from maskwright.io.masks import read_mask
+from maskwright.io.read import read_image
+
+from .conftest import CLASSES, picture
+
+PLACE = [(33550, 12, 3, (2.0, 2.0, 0.0), True), (33922, 12, 6, (0.0, 0.0, 0.0, 500.0, 900.0, 0.0), True),
+         (34735, 3, 8, (1, 1, 0, 1, 3072, 0, 1, 32632), True)]  # fmt: skip
+
+
+def drawn(path, height=300, width=410, **kw):
+    tifffile.imwrite(path, picture(height, width), photometric="minisblack", tile=(64, 64), compression="zlib", **kw)
+    return path
+
+
+@pytest.fixture
+def image(tmp_path):
+    return drawn(tmp_path / "a.tif")
+
+
+def whole(predictor, path):
+    return predictor(path).labels
+
+
+def test_blended_as_in_memory(run, image, tmp_path):
+    predictor = Predictor.load(run, device="cpu", tile=128, overlap=32)
+    seen = []
+    found = predict_large(predictor, image, tmp_path / "out" / "a", lambda done, total: seen.append((done, total)))
+    x, _ = predictor.preprocess(read_image(image))
+    expected = CLASSES.to_ids(tiled(predictor.logits, 128, 32)(x)[0].argmax(0).numpy())
+    written = read_mask(tmp_path / "out" / "a.tif")
+    assert (written.values == expected).mean() > 0.9999  # the order of adding may turn a tie
+    assert written.holds_ids
+    assert written.kind == "palette"
+    # 300 px: starts 0, 96, 192 (of 172, on the grid); 410 px: 0, 96, 192, 288 (of 282)
+    assert seen[-1] == (12, 12)
+    assert found.tiles == 12
+    assert found.overlap_cost == pytest.approx((128 * 2 + 108) * (128 * 3 + 122) / (300 * 410) - 1)
+    assert not part_folder(tmp_path / "out" / "a").exists()
+
+
+@pytest.mark.parametrize("scaling", ["range", "percentile", "zscore"])
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "float32"])
+def test_exact_tiles_equal_one_pass(make_run, tmp_path, scaling, kind):
+    pixels = picture(300, 410).astype(kind) * (1 if kind == "uint8" else 7)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack", rowsperstrip=50)
+    predictor = Predictor.load(make_run(), device="cpu", tile=128, exact=True)
+    predictor.preprocess = type(predictor.preprocess)(1, scaling=scaling)
+    found = predict_large(predictor, tmp_path / "a.tif", tmp_path / "b")
+    assert predictor.border_px == 32
+    predictor.tile = None
+    assert np.array_equal(read_mask(tmp_path / "b.tif").values, whole(predictor, tmp_path / "a.tif"))
+    assert "equal those of one pass" in found.remarks[-1]
+
+
+def test_a_net_that_sees_everything_is_blended_and_says_so(run, image, tmp_path, monkeypatch):
+    monkeypatch.setattr(proof, "SIDE_PX", 256)
+    predictor = Predictor.load(run, device="cpu", tile=128, exact=True)
+    forward = predictor._forward
+    predictor._forward = lambda x: forward(x) + 3 * forward(x).mean(dim=(2, 3), keepdim=True)
+    found = predict_large(predictor, image, tmp_path / "b")
+    assert found.remarks[0] == "unet looks at the whole image at once: tiles cannot be exact and are blended."
+    assert "labels of 256x256 pixels in the middle, in tiles of 128 px, differ in" in found.remarks[1]
+
+
+def test_scaled_images_are_seen_at_the_scale_of_the_whole(make_run, image, tmp_path):
+    predictor = Predictor.load(make_run(max_side_px=205), device="cpu", tile=64)
+    predict_large(predictor, image, tmp_path / "b")
+    predictor.tile = None
+    assert (read_mask(tmp_path / "b.tif").values == whole(predictor, image)).mean() > 0.95
+    predictor.exact = True
+    assert "at 0.5 of its size: tiles cannot be exact" in predict_large(predictor, image, tmp_path / "c").remarks[0]
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_place_and_void_pixels_are_kept(run, tmp_path, compressed):
+    rasterio = pytest.importorskip("rasterio")
+    pixels = picture(300, 410)
+    pixels[pixels == 0] = 1
+    pixels[30:230, :250] = 0
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack", extratags=[*PLACE, (42113, 2, 0, "0", True)],
+                     tile=(64, 64), compression="zlib" if compressed else None)  # fmt: skip
+    predictor = Predictor.load(run, device="cpu", tile=64, exact=True)
+    found = predict_large(predictor, tmp_path / "a.tif", tmp_path / "b")
+    predictor.tile = None
+    expected = whole(predictor, tmp_path / "a.tif")
+    with rasterio.open(tmp_path / "b.tif") as file, rasterio.open(tmp_path / "a.tif") as source:
+        assert np.array_equal(file.read(1), expected)
+        assert (file.crs, file.transform, file.nodata) == (source.crs, source.transform, 255)
+        assert file.crs.to_epsg() == 32632
+        assert file.colormap(1)[3][:3] == CLASSES.colours[1]
+        assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+    assert (expected[30:230, :250] == 255).all()
+    assert found.tiles < len(large.Tiling.owned((300, 410), 64, 32))  # tiles of nothing were left out
+    assert read_mask(tmp_path / "b.tif").holds_ids
+
+
+def test_without_rasterio_the_place_is_written_too(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    drawn(tmp_path / "a.tif", extratags=PLACE)
+    predict_large(Predictor.load(run, device="cpu", tile=128), tmp_path / "a.tif", tmp_path / "b")
+    place = read_image(tmp_path / "b.tif").georeference
+    assert (place.crs, place.transform) == ("EPSG:32632", read_image(tmp_path / "a.tif").georeference.transform)
+
+
+def test_overviews_hold_ids(run, tmp_path):
+    rasterio = pytest.importorskip("rasterio")
+    drawn(tmp_path / "a.tif", 600, 1100, extratags=PLACE)
+    predict_large(Predictor.load(run, device="cpu", tile=256), tmp_path / "a.tif", tmp_path / "b")
+    with rasterio.open(tmp_path / "b.tif") as file:
+        assert file.overviews(1)[0] == 2
+        assert set(np.unique(file.read(1, out_shape=(300, 550)))) <= {0, 3, 7}
+
+
+def test_zarr_in_zarr_out(run, image, tmp_path):
+    zarr.save_array(str(tmp_path / "a.zarr"), picture(300, 410))
+    predictor = Predictor.load(run, device="cpu", tile=128)
+    predict_large(predictor, image, tmp_path / "b")
+    for _ in range(2):  # what is there is replaced
+        predict_large(predictor, tmp_path / "a.zarr", tmp_path / "b")
+    array = zarr.open(str(tmp_path / "b.zarr"), mode="r")
+    assert np.array_equal(array[:], read_mask(tmp_path / "b.tif").values)
+    assert array.attrs["classes"] == {"0": "background", "3": "lung", "7": "heart"}
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from maskwright.inference.large import predict_large
+from maskwright.inference.predictor import Predictor
+import time
+def slowly(done, total):
+    print(done, flush=True)
+    time.sleep(0.05)
+predict_large(Predictor.load(sys.argv[1], device="cpu", tile=64), Path(sys.argv[2]), Path(sys.argv[3]), slowly)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_job_goes_on_to_the_same_bits(run, image, tmp_path):
+    predictor = Predictor.load(run, device="cpu", tile=64)
+    all_tiles = predict_large(predictor, image, tmp_path / "straight").tiles
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(run), str(image), str(tmp_path / "b")], stdout=subprocess.PIPE, text=True
+    ) as job:
+        for line in job.stdout:
+            if int(line) == 50:
+                os.kill(job.pid, signal.SIGKILL)
+                break
+    assert has_unfinished(tmp_path)
+    assert not (tmp_path / "b.tif").exists()
+    done = json.loads((part_folder(tmp_path / "b") / "state.json").read_text())["rows_done"]
+    assert done > 0
+    found = predict_large(predictor, image, tmp_path / "b")
+    assert found.tiles == all_tiles - done * len(large.Tiling.blended((300, 410), 64).columns)
+    assert np.array_equal(read_mask(tmp_path / "b.tif").values, read_mask(tmp_path / "straight.tif").values)
+    assert not has_unfinished(tmp_path)
+
+
+def interrupted(predictor, image, target, after=30):
+    def stop(done, total):
+        if done == after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_large(predictor, image, target, stop)
+
+
+def test_another_image_or_other_tiles_begin_anew(run, image, tmp_path):
+    predictor = Predictor.load(run, device="cpu", tile=64)
+    interrupted(predictor, image, tmp_path / "b")
+    other = Predictor.load(run, device="cpu", tile=64, overlap=0)
+    assert predict_large(other, image, tmp_path / "b").tiles == len(large.Tiling.blended((300, 410), 64, 0))
+    interrupted(predictor, image, tmp_path / "b")
+    time.sleep(0.01)
+    drawn(image)
+    assert predict_large(predictor, image, tmp_path / "b").tiles == len(large.Tiling.blended((300, 410), 64))
+
+
+def test_a_full_disk_is_said_and_the_job_goes_on(run, image, tmp_path, monkeypatch):
+    predictor, write, calls = Predictor.load(run, device="cpu", tile=64), os.pwrite, []
+
+    def full(*given):
+        calls.append(given)
+        if len(calls) > 2000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(*given)
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(InputError, match=r"the disk is full .* What is finished is kept; the same command goes on with it"):
+        predict_large(predictor, image, tmp_path / "b")
+    assert not (tmp_path / "b.tif").exists()
+    monkeypatch.undo()
+    assert predict_large(predictor, image, tmp_path / "b").tiles < len(large.Tiling.blended((300, 410), 64))
+
+
+def test_a_folder_that_may_not_be_written(run, image, tmp_path, monkeypatch):
+    def refuse(*_args, **_more):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.mkdir", refuse)
+    with pytest.raises(InputError, match="may not be written"):
+        predict_large(Predictor.load(run, device="cpu"), image, tmp_path / "b")
+
+
+def test_bands_that_do_not_fit_the_model(run, tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((80, 90, 5), np.uint8), photometric="minisblack", planarconfig="contig")
+    with pytest.raises(InputError, match="has 5 channels, the model was trained on 1"):
+        predict_large(Predictor.load(run, device="cpu"), tmp_path / "a.tif", tmp_path / "b")
+
+
+def test_answers_that_are_not_finite(run, image, tmp_path):
+    predictor = Predictor.load(run, device="cpu")
+    predictor._forward = lambda x: torch.full((1, 3, *x.shape[2:]), torch.nan)
+    with pytest.raises(InputError, match="numbers that are not finite"):
+        predict_large(predictor, image, tmp_path / "b")
+
+
+def test_which_images_are_large(tmp_path, image, monkeypatch):
+    assert not is_large(image)
+    monkeypatch.setattr(large_work, "LARGE_PX", 1000)
+    assert is_large(image)
+    assert not is_large(tmp_path / "none.tif")
+    (tmp_path / "empty.tif").touch()
+    assert not is_large(tmp_path / "empty.tif")
+
+
+def test_predict_files_sends_large_images_this_way(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(large_work, "LARGE_PX", 100 * 100)
+    source = tmp_path / "in"
+    (source / "deep").mkdir(parents=True)
+    drawn(source / "small.tif", 50, 60)
+    drawn(source / "deep" / "large.tif")
+    zarr.save_array(str(source / "z.zarr"), picture(70, 80))
+    (source / "cut.tif").write_bytes((source / "deep" / "large.tif").read_bytes()[:9000])
+    seen = []
+    predictor = Predictor.load(run, device="cpu", tile=128, exact=True)
+    report = predict_files(predictor, source, tmp_path / "out", progress=lambda done, total: seen.append((done, total)))
+    assert sorted(str(p.relative_to(tmp_path / "out")) for p in report.done) == ["deep/large.tif", "small.tif", "z.zarr"]
+    assert "cut.tif: the TIFF file is cut short" in str(report.failed[0])
+    assert any("equal those of one pass" in text for text in report.to_dict()["remarks"])
+    assert seen[-1][0] == seen[-1][1]
+    with pytest.raises(InputError, match=r"large.tif: is read by windows and answered with labels alone; leave out --overlay"):
+        predict_files(predictor, source / "deep", tmp_path / "other", overlay=True)
+
+
+def test_a_million_pixels_each_way_in_a_small_file(run, tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((16, 16), np.uint8), photometric="minisblack", tile=(16, 16))
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as tiff:
+        for name in ("ImageWidth", "ImageLength"):
+            tiff.pages[0].tags[name].overwrite(1_000_000, dtype=4)
+    report = predict_files(Predictor.load(run, device="cpu"), tmp_path / "a.tif", tmp_path / "out")
+    assert "a.tif: claims 1000000x1000000 pixels" in str(report.failed[0])
+    assert list(tmp_path.glob("out/*")) == []
+
+
+def test_the_command_goes_on_where_it_was_interrupted(run, tmp_path, monkeypatch, capsys):
+    from maskwright.cli import app
+
+    monkeypatch.setattr(large_work, "LARGE_PX", 1000)
+    monkeypatch.chdir(tmp_path)
+    image = drawn(tmp_path / "a.tif", extratags=[])
+    interrupted(Predictor.load(run, device="cpu", tile=64), image, tmp_path / "predictions" / "a" / "a")
+    with pytest.raises(SystemExit) as ended:
+        app(["predict", str(run), "a.tif", "--tile", "64", "--device", "cpu"], prog_name="maskwright")
+    assert ended.value.code in (0, None)
+    assert (tmp_path / "predictions" / "a" / "a.tif").is_file()
+    assert "tiles, which overlap by" in capsys.readouterr().err
+
+
+def test_a_damaged_state_begins_anew(tmp_path):
+    part = Part(tmp_path / "a", {"x": 1}, (4, 5), np.dtype(np.uint8))
+    part.write(slice(1, 3), slice(2, 4), np.array([[1, 2], [3, 4]]))
+    part.commit(1)
+    part.close()
+    again = Part(tmp_path / "a", {"x": 1}, (4, 5), np.dtype(np.uint8))
+    assert again.rows_done == 1
+    assert again.read(slice(0, 4)).tolist() == [[0] * 5, [0, 0, 1, 2, 0], [0, 0, 3, 4, 0], [0] * 5]
+    again.close()
+    (part_folder(tmp_path / "a") / "state.json").write_text("{")
+    assert Part(tmp_path / "a", {"x": 1}, (4, 5), np.dtype(np.uint8)).rows_done == 0
