@@ -201,8 +201,8 @@ def predict_files(
         *(_said_once(remark, about) for remark, about in remarked.items()),
         *(f"{one.file.name}: {text}" for one in answered for text in one.lines()),
     )
-    unanswered += [*broken, *too_large]
-    return PredictReport(tuple(done), (*failed, *unanswered), ordered, measured, remarks, watched)
+    failed += [*unanswered, *broken, *too_large]
+    return PredictReport(tuple(done), tuple(failed), ordered, measured, remarks, watched)
 
 
 def _said_once(remark: str, about: Sequence[Path]) -> str:

@@ -79,6 +79,10 @@ def predict_large(predictor: Predictor, source: Path, target: Path, progress: Pr
         InputError, FormatError: the image cannot be read, or is none for this model; the answer cannot be written. What is
             finished is kept then, and the same call goes on with it.
     """
+    if predictor.finds_objects:
+        raise InputError(
+            f"{source}: is too large to be read whole, and {predictor.manifest.model} finds objects in whole images."
+        )
     image = open_windows(source)
     try:
         return _Large(predictor, Measured(image), target).run(progress)

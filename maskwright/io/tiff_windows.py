@@ -1,7 +1,8 @@
 """TIFF by windows: tiled or striped, compressed or not, BigTIFF, GeoTIFF and OME-TIFF, bands interleaved, planar or a page each.
 
-Only the segments (tiles, strips) under a window are decoded, and those decoded last are kept: neighbouring windows share them, and
-a strip is as wide as the image, so all strips of a row of windows stay until the next row. Uncompressed files are read straight.
+Only the segments (tiles, strips) under a window are decoded, and those decoded last are kept: neighbouring windows share them,
+and a strip is as wide as the image, so all strips of a row of windows stay until the next row. Uncompressed files are read
+straight.
 """
 
 from __future__ import annotations
@@ -166,7 +167,8 @@ def claimed_px(path: Path) -> int:
     """Pixels that the first page of a TIFF file claims; 0 where it is too damaged to say."""
     try:
         with tifffile.TiffFile(path) as tiff:
-            return int(tiff.pages[0].imagewidth) * int(tiff.pages[0].imagelength)
+            page: Any = tiff.pages[0]
+            return int(page.imagewidth) * int(page.imagelength)
     except BROKEN:
         return 0
 
