@@ -26,7 +26,7 @@ from maskwright.errors import InputError
 from maskwright.inference.large_work import LargeWork, is_large
 from maskwright.inference.predictor import Failure, Predictor
 from maskwright.inference.video import VideoReport, predict_videos
-from maskwright.inference.volumes import VolumeReport, VolumeWork
+from maskwright.inference.volumes import VolumeReport, VolumeWork, share_formats
 from maskwright.io.nifti import NIFTI_SUFFIXES
 from maskwright.io.read import IMAGE_SUFFIXES
 from maskwright.io.video import is_video
@@ -138,9 +138,10 @@ def predict_files(
     planned = plan({path: place for path, place in below.items() if path not in of_volumes}, Path(out))
     large_jobs = [job for job in planned if is_large(job.source)]
     jobs = [job for job in planned if job not in large_jobs]
-    volumes = VolumeWork(of_volumes, Path(out), formats, axis=slice_axis, overlay=overlay, overwrite=overwrite)
+    for_pictures, for_volumes = share_formats(formats, pictures=bool(planned), volumes=bool(of_volumes))
+    volumes = VolumeWork(of_volumes, Path(out), for_volumes, axis=slice_axis, overlay=overlay, overwrite=overwrite)
     volumes.refuse(probabilities=probabilities, blur_background=blur_background_px is not None, uncertainty=predictor.passes > 0)
-    wanted = _formats(predictor, formats if planned else (), probabilities=probabilities)  # without pictures they are of volumes
+    wanted = _formats(predictor, for_pictures, probabilities=probabilities)
     more = {
         "_overlay.png": overlay,
         "_uncertainty.png": predictor.passes > 0,
@@ -176,7 +177,7 @@ def predict_files(
             write_png(written[-1], found.blur_background(blur_background_px))
         return written[0] if written else job.folder
 
-    predictor.prepare(len(jobs))
+    predictor.prepare(len(jobs) + volumes.slices)
     answers = predictor.many((j.source for j in jobs), on_error="yield", probabilities=probabilities, readers=workers)
     # Closed at once when interrupted, so that no thread is left reading or writing.
     with closing(answers), closing(_written(zip(jobs, answers, strict=True), write, workers)) as outcomes:

@@ -144,6 +144,13 @@ class VolumeWork:
         return tuple(done), tuple(failed)
 
 
+def share_formats(formats: Sequence[str], *, pictures: bool, volumes: bool) -> tuple[list[str], list[str]]:
+    """The formats of pictures and those of volumes: all for the one kind that is there; of both kinds each takes its own."""
+    if not (pictures and volumes):
+        return ([], list(formats)) if volumes else (list(formats), [])
+    return [name for name in formats if name != NIFTI], [name for name in formats if name in FORMATS]
+
+
 def volume_jobs(volumes: Iterable[Volume], below: Mapping[Path, Path], out: Path, formats: Sequence[str]) -> list[VolumeJob]:
     """The volumes with the files of their answers.
 

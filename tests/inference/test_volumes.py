@@ -127,6 +127,14 @@ def test_bad_volumes_are_named_and_good_ones_done(predictor, tmp_path, draw_seri
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["good.nii.gz", "picture.png", "volumes.csv"]
 
 
+def test_pictures_and_volumes_take_their_own_formats(predictor, tmp_path, draw_series):
+    draw_series(tmp_path / "in" / "scan", SLICES, Modality="MR")
+    write_png(tmp_path / "in" / "picture.png", SLICES[0].astype(np.uint8))
+    assert predict_files(predictor, tmp_path / "in", tmp_path / "out", formats=["nifti"]).ok
+    written = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.*")}
+    assert written == {"picture.png", "scan/scan.nii.gz", "volumes.csv"}
+
+
 def test_what_is_refused_before_any_work(predictor, tmp_path, draw_series):
     path = save_nifti(tmp_path / "in" / "a.nii.gz")
     save_nifti(tmp_path / "other" / "a.nii")
