@@ -96,6 +96,7 @@ class _Large:
         self.path = self.image.path
         self.preprocess, scale = _at_one_scale(predictor.preprocess, self.image.hw)
         self.tiling, self.remarks = _tiling(predictor, self.image.hw, scale)
+        predictor.prepare(len(self.tiling))  # before the key, which names the runtime
         self.value_range = value_range(source) if predictor.preprocess.scaling == "range" else (0.0, 1.0)
         self.statistics: Statistics | None = None if predictor.preprocess.scaling == "range" else statistics(source)
         self.target = target.with_name(target.name + (ZARR_SUFFIX if is_zarr(self.path) else ".tif"))

@@ -23,7 +23,8 @@ from maskwright.io.geotiff import place_of
 from maskwright.io.image import stored
 from maskwright.io.tiff import BROKEN, MOST_BANDS_OF_UNNAMED_AXIS, only_image, plain_colours
 
-KEPT_BYTES = 96 << 20
+# Windows of 1024 px and their neighbours share a dozen tiles of 512 px.
+KEPT_BYTES = 32 << 20
 # Deflate packs at most 1030 to 1; files beyond the pixel limit that claim more than this are not believed.
 MOST_PACKED = 2000
 _PAGES = {"YX": "one", "YXS": "one", "YXC": "one", "SYX": "one", "CYX": "many", "QYX": "many"}
