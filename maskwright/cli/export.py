@@ -38,7 +38,7 @@ def export(
         return
     certificate = made.certificate
     kept, scores, ms = certificate["agreement"], certificate["scores"], certificate["speed"]
-    typer.echo(f"{', '.join(str(file) for file in made.files)}: {kept['pixels']:.4%} of the pixels as eager fp32 answers them.")
+    typer.echo(f"{', '.join(str(file) for file in made.files)}: {_said(kept)} as eager fp32 answers them.")
     rows = [
         (name.replace("_", " "), *(f"{found[side]['value']:.4f}" for side in ("before", "after")), _interval(found["difference"]))
         for name, found in scores.items()
@@ -48,6 +48,10 @@ def export(
     say(f"certificate.json, classes.json and predict.py, which runs it alone: {made.folder}")
 
 
+def _said(kept: dict[str, float]) -> str:
+    return f"{kept['pixels']:.4%} of the pixels" if "pixels" in kept else f"{kept['objects']:.2%} of the objects"
+
+
 def _interval(found: dict[str, float | None]) -> str:
-    low, high = found["low"], found["high"]
+    low, high = found.get("low"), found.get("high")
     return f"{found['value']:+.4f}" + ("" if low is None or high is None else f" [{low:+.4f}, {high:+.4f}]")

@@ -97,8 +97,12 @@ def write_openvino(
 ) -> None:
     """model.xml and model.bin with the facts in rt_info; with bf16 the weights are stored as fp16, which is half of them."""
     openvino = without_telemetry("openvino", "an export to openvino")
-    model = openvino_of(program)
-    if facts["dtype"] in WIDENED_FOR_OPENVINO:
+    if len(outputs) > 1:
+        # What ends in as many objects as there are, its importer of traced graphs cannot follow; that of ONNX can.
+        model = openvino.Core().read_model(onnx_of(program, inputs=[INPUT], outputs=outputs).SerializeToString())
+    else:
+        model = openvino_of(program)
+    if len(outputs) == 1 and facts["dtype"] in WIDENED_FOR_OPENVINO:
         steps = openvino.preprocess.PrePostProcessor(model)
         steps.input(0).tensor().set_element_type(openvino.Type(np.dtype(facts["dtype"])))
         model = steps.build()

@@ -12,7 +12,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -24,18 +24,21 @@ from maskwright.data.dataset import Dataset, Pair
 from maskwright.errors import InputError
 from maskwright.evaluation.kept import without_nan
 from maskwright.evaluation.opening import Data, Opening, choose_split, open_data, run_options
-from maskwright.exporting.artefacts import TARGETS, WIDENED_FOR_OPENVINO, InBfloat16, Target, target_of
+from maskwright.exporting.artefacts import Answer, Target, target_of
 from maskwright.exporting.certificate import PixelComparison, compare_pixels, machine, speed
+from maskwright.exporting.graphs import check_objects, outputs_of, traced_graph, write_int8
+from maskwright.exporting.objects import ObjectComparison, compare_objects
 from maskwright.exporting.pixels import Pixels, pixels_of
 from maskwright.exporting.triton import check_triton, write_triton
-from maskwright.inference.converting import free_axes, traced
-from maskwright.inference.graph import PixelGraph
 from maskwright.inference.predictor import Predictor
 from maskwright.io.write import write_json
 from maskwright.metrics.intervals import RESAMPLES
-from maskwright.published import is_published, load_model
+from maskwright.published import is_published
 
 CERTIFICATE = "certificate.json"
+OF_OBJECTS = (
+    "boxes: (n, 4) xyxy in pixels; scores: (n); labels: (n) class ids; masks: (n, 28, 28) in [0, 1], to be resized to the box"
+)
 MOST_LOST_POINTS = 0.5  # of mean IoU, by int8
 
 
@@ -85,16 +88,20 @@ def export(
     if triton:
         check_triton(to)
     exact = Predictor.load(run, device="cpu", exact=True)
-    if exact.finds_objects:
-        raise InputError(f"{run}: {exact.manifest.model} finds objects; exports are of models that give each pixel a class.")
+    check_objects(exact, to, precision)
     place = Path(out) if out is not None else _default(Path(run), f"{to}-{precision}")
     _check_place(place, overwrite)
     dataset, pairs, chosen = _validation(run, data, exact, split)
     pixels = pixels_of((dataset.read(pair).image for pair in pairs), exact.preprocess)
     with _built_aside(place, overwrite) as folder:
         facts = _facts(exact, pixels, precision)
-        _write(target, run, exact, pixels, folder, facts, precision)
-        measured = compare_pixels(exact, target.load(folder / target.file, precision), dataset, pairs, progress)
+        program, outputs, file = traced_graph(target, run, exact, pixels, precision), outputs_of(exact), folder / target.file
+        int8 = None
+        if precision == "int8":
+            int8 = write_int8(program, file, facts, dataset, pairs, tolerance / 100)
+        else:
+            target.write(program, file, facts, tuple(outputs), precision)
+        measured = _compared(exact, target.load(file, precision), dataset, pairs, progress)
         short = measured.shortfalls(precision, tolerance)
         if short:
             raise InputError(_said(run, to, precision, short, pairs))
@@ -104,14 +111,14 @@ def export(
             "target": to,
             "precision": precision,
             "artefact": {path.name: _sha256(path) for path in made},
+            **({"int8": int8} if int8 else {}),
             **_measurements(measured, target, resamples, seed),
         }
         write_json(folder / "classes.json", facts)
-        _write_example(folder, to)
+        _write_example(folder, to, objects=exact.finds_objects)
         write_json(folder / CERTIFICATE, certificate)
         if triton:
             name = exact.manifest.model
-            outputs = {"labels": (exact.classes.dtype.name, (-1, -1, -1))}
             write_triton(folder, name, to, sorted(made, key=lambda path: path.name != target.file), pixels, outputs)
         names = [path.name for path in made]
     return Export(place, tuple(place / name for name in names), certificate)
@@ -136,7 +143,7 @@ def _validation(run: str | Path, data: Data | None, exact: Predictor, split: str
         if not trained_on:
             raise InputError(f"{run}: does not say what it was trained on; name labelled images with --data DATA.")
         data = Path(trained_on)
-    dataset, _ = open_data(data, Opening(), run, exact)
+    dataset, _ = open_data(data, Opening(objects=exact.finds_objects or None), run, exact)
     pairs, chosen, _ = choose_split(dataset, split or ("val" if "val" in dataset.splits else None))
     labelled = tuple(pair for pair in pairs if pair.labelled)
     if not labelled:
@@ -153,7 +160,7 @@ def _facts(exact: Predictor, pixels: Pixels, precision: str) -> dict[str, Any]:
         "model": exact.manifest.model,
         "precision": precision,
         "input": f"image: (batch, height, width, {pixels.channels}) {pixels.dtype}, any height and width, values as stored",
-        "output": f"labels: (batch, height, width) {classes.dtype}, class ids",
+        "output": OF_OBJECTS if exact.finds_objects else f"labels: (batch, height, width) {classes.dtype}, class ids",
         "channels": pixels.channels,
         "dtype": pixels.dtype,
         "value_range": list(pixels.value_range),
@@ -162,13 +169,11 @@ def _facts(exact: Predictor, pixels: Pixels, precision: str) -> dict[str, Any]:
     }
 
 
-def _write(target: Target, run: str | Path, exact: Predictor, pixels: Pixels, folder: Path, facts: Any, precision: str) -> None:
-    model, _ = load_model(run)
-    net = InBfloat16(model) if (target.file, precision) == ("model.pt2", "bf16") else model
-    graph = PixelGraph(net, exact.preprocess, exact.classes, value_range=pixels.value_range)
-    wide = WIDENED_FOR_OPENVINO.get(pixels.dtype, pixels.dtype) if target is TARGETS["openvino"] else pixels.dtype
-    program = traced(graph, (replace(pixels, dtype=wide).example(),), (free_axes(0, 1, 2),))
-    target.write(program, folder / target.file, facts, ("labels",), precision)
+def _compared(
+    exact: Predictor, answer: Answer, dataset: Dataset, pairs: tuple[Pair, ...], progress: Callable[[int, int], None] | None
+) -> PixelComparison | ObjectComparison:
+    compare = compare_objects if exact.finds_objects else compare_pixels
+    return compare(exact, answer, dataset, pairs, progress)
 
 
 def _origin(run: str | Path, exact: Predictor, dataset: Dataset, split: str, pairs: tuple[Pair, ...]) -> dict[str, Any]:
@@ -183,7 +188,7 @@ def _origin(run: str | Path, exact: Predictor, dataset: Dataset, split: str, pai
     }
 
 
-def _measurements(measured: PixelComparison, target: Target, resamples: int, seed: int) -> dict[str, Any]:
+def _measurements(measured: PixelComparison | ObjectComparison, target: Target, resamples: int, seed: int) -> dict[str, Any]:
     return {
         **without_nan(measured.to_dict(resamples, seed)),
         "speed": speed(measured.before_s, measured.after_s),
@@ -199,8 +204,9 @@ def _said(run: str | Path, to: str, precision: str, short: list[str], pairs: tup
     )
 
 
-def _write_example(folder: Path, to: str) -> None:
-    script = files("maskwright.exporting.alone").joinpath(f"with_{to}.py").read_text(encoding="utf-8")
+def _write_example(folder: Path, to: str, *, objects: bool) -> None:
+    name = f"objects_with_{to}.py" if objects else f"with_{to}.py"
+    script = files("maskwright.exporting.alone").joinpath(name).read_text(encoding="utf-8")
     (folder / "predict.py").write_text(script, encoding="utf-8")
 
 

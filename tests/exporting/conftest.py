@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -60,3 +64,21 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     manifest = Manifest(model="unet", model_args=NET, classes=CLASSES.to_dict(), preprocess=preprocess.to_dict())
     save_checkpoint(folder, model, manifest)
     return folder
+
+
+def run_alone(folder: Path, picture: Path, mask: Path, cwd: Path) -> str:
+    """What predict.py prints, run where maskwright cannot be imported; it must not have been."""
+    code = (
+        "import runpy, sys; sys.modules['maskwright'] = None; sys.argv = sys.argv[1:]; "
+        "runpy.run_path(sys.argv[0], run_name='__main__'); assert sys.modules['maskwright'] is None"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"CI": "true"}  # openvino's telemetry is off in CI
+    command = [sys.executable, "-W", "ignore", "-c", code, folder / "predict.py", picture, mask]
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, env=environment, cwd=cwd, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def alone() -> Callable[..., str]:
+    return run_alone

@@ -6,8 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -39,21 +37,8 @@ def exported(run, data, tmp_path_factory):
     return get
 
 
-def alone(folder: Path, picture: Path, mask: Path, cwd: Path) -> str:
-    """What predict.py prints, run where maskwright cannot be imported; it must not have been."""
-    code = (
-        "import runpy, sys; sys.modules['maskwright'] = None; sys.argv = sys.argv[1:]; "
-        "runpy.run_path(sys.argv[0], run_name='__main__'); assert sys.modules['maskwright'] is None"
-    )
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"CI": "true"}  # openvino's telemetry is off in CI
-    command = [sys.executable, "-W", "ignore", "-c", code, folder / "predict.py", picture, mask]
-    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, env=environment, cwd=cwd, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.mark.parametrize(("to", "precision"), KINDS)
-def test_alone_it_answers_as_eager_fp32(exported, run, data, tmp_path, to, precision):
+def test_alone_it_answers_as_eager_fp32(exported, alone, run, data, tmp_path, to, precision):
     made = exported(to, precision)
     picture, mask = data / "val" / "images" / "08.png", tmp_path / "mask.png"
     said = alone(made.folder, picture, mask, tmp_path)
@@ -63,6 +48,16 @@ def test_alone_it_answers_as_eager_fp32(exported, run, data, tmp_path, to, preci
     assert (found == exact).mean() >= (0.9999 if precision == "fp32" else 0.998)
     assert set(np.unique(found)) == {0, 7}
     assert "square" in said
+
+
+def test_int8_is_calibrated_and_certified(alone, run, data, tmp_path):
+    made = maskwright.export(run, data, to="openvino", precision="int8", tolerance=5.0, out=tmp_path / "out", resamples=10)
+    measured = made.certificate["int8"]
+    assert measured["before"] - measured["after"] <= measured["most_drop"] == 0.05
+    assert measured["images"] == 6
+    scores = made.certificate["scores"]["mean_iou"]
+    assert scores["after"]["value"] == pytest.approx(measured["after"], abs=0.005)  # read back, a few pixels round otherwise
+    assert "class ids found: [0, 7]" in alone(made.folder, data / "val" / "images" / "07.png", tmp_path / "m.png", tmp_path)
 
 
 @pytest.mark.parametrize("to", ["onnx", "openvino"])

@@ -38,6 +38,6 @@ def anchors_of(map_hws: Sequence[tuple[int, int]], image_hw: tuple[int, int], le
     for (h, w), around in zip(map_hws, level_cells, strict=True):
         y = torch.arange(h, device=around.device, dtype=around.dtype) * (image_hw[0] // h)
         x = torch.arange(w, device=around.device, dtype=around.dtype) * (image_hw[1] // w)
-        at = torch.stack([x.repeat(h), y.repeat_interleave(w)] * 2, dim=1)  # (h x w, 4)
+        at = torch.stack([x.expand(h, -1), y[:, None].expand(-1, w)] * 2, dim=2).reshape(-1, 4)  # (h x w, 4)
         found.append((at[:, None] + around).flatten(0, 1))
     return torch.cat(found)

@@ -1,0 +1,97 @@
+"""Mask R-CNN as one graph of free size: the same objects as eager fp32, run alone, and certified by them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+import maskwright
+from maskwright import models
+from maskwright.checkpoint import Manifest, save_checkpoint
+from maskwright.classes import ClassMap
+from maskwright.errors import InputError
+from maskwright.exporting import objects
+from maskwright.inference.object_graph import ObjectGraph
+from maskwright.models.mask_rcnn.model import TINY
+from maskwright.transforms import Preprocess
+
+CLASSES = ClassMap((0, 1, 2), ("background", "box", "bar"))
+PREPROCESS = Preprocess(3, zoom=1.5, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+
+
+def net() -> torch.nn.Module:
+    """Nobody trained it; its larger weights give every image some fifty objects, many of them sure."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = models.build("mask_rcnn", channels=3, classes=3, **TINY)
+        with torch.no_grad():
+            for p in model.box_head.parameters():
+                p.mul_(4)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def object_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "sea"
+    manifest = Manifest(
+        model="mask_rcnn", model_args=TINY, task="instance", classes=CLASSES.to_dict(), preprocess=PREPROCESS.to_dict()
+    )
+    save_checkpoint(folder, net(), manifest)
+    return folder
+
+
+@torch.no_grad()
+def test_the_graph_finds_what_the_net_finds():
+    model, image = net(), torch.randint(0, 256, (1, 70, 91, 3), dtype=torch.uint8)
+    graph = ObjectGraph(model, PREPROCESS, CLASSES).eval()
+    boxes, scores, labels, masks = graph(image)
+    x = graph.pixels(image)
+    (expected,) = model.detect(x)
+    assert len(scores) > 20
+    torch.testing.assert_close(boxes, expected.scaled(tuple(x.shape[2:]), (70, 91)).boxes, atol=1e-3, rtol=0)
+    torch.testing.assert_close(scores, expected.scores)
+    assert (labels == expected.classes).all()
+    torch.testing.assert_close(masks, expected.masks[:, 0])
+
+
+@pytest.mark.parametrize("to", ["onnx", "openvino"])
+def test_exported_it_runs_alone_and_is_certified(alone, object_run, objects_folder, tmp_path, to):
+    made = maskwright.export(object_run, objects_folder, to=to, out=tmp_path / "out", triton=True, resamples=10)
+    agreement = made.certificate["agreement"]
+    assert agreement["objects"] >= 0.998
+    assert agreement["counted"] > 20
+    ap = made.certificate["scores"]["ap"]
+    assert abs(ap["difference"]["value"]) <= 0.002
+    assert (
+        'output [ { name: "masks" data_type: TYPE_FP32 dims: [ -1, 28, 28 ] } ]'
+        in next(made.folder.glob("triton/*/config.pbtxt")).read_text()
+    )
+    picture = next((objects_folder / "val").glob("*.png"))
+    said = alone(made.folder, picture, tmp_path / "mask.png", tmp_path)
+    assert "score 0." in said
+    assert "bar" in said
+    painted = np.asarray(PIL.Image.open(tmp_path / "mask.png"))
+    assert painted.shape == PIL.Image.open(picture).size[::-1]
+    assert set(np.unique(painted)) <= {0, 1, 2}
+    assert painted.any()
+    assert json.loads((made.folder / "classes.json").read_text())["output"].startswith("boxes: (n, 4)")
+
+
+@pytest.mark.parametrize("given", [{"to": "torch"}, {"to": "openvino", "precision": "int8"}])
+def test_what_objects_cannot_be_exported_to_is_said(object_run, objects_folder, tmp_path, given):
+    with pytest.raises(InputError, match="mask_rcnn finds objects; export it with --to onnx or openvino, in fp32 or bf16"):
+        maskwright.export(object_run, objects_folder, out=tmp_path / "out", **given)
+
+
+def test_objects_that_are_lost_are_counted(object_run, objects_folder):
+    exact = maskwright.load(object_run, exact=True)
+    picture = next((objects_folder / "val").glob("*.png"))
+    found = exact.all_objects(picture)
+    counted, again = objects._again(found, found)
+    assert counted == again > 0
+    nothing = maskwright.Instances(found.hw, CLASSES, np.zeros(0, np.int64), (), scores=np.zeros(0, np.float32))
+    assert objects._again(found, nothing) == (counted, 0)
