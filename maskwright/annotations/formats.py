@@ -45,6 +45,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType({
     "voc": Format("voc", "Pascal VOC", "JPEGImages/, SegmentationClass/, SegmentationObject/"),
     "cityscapes": Format("cityscapes", "Cityscapes", "leftImg8bit/, gtFine/*_polygons.json"),
     "airbus": Format("airbus", "run lengths in a csv (Airbus ships)", "train_ship_segmentations.csv"),
+    "geojson": Format("geojson", "GeoJSON, GeoPackage or Shapefile over GeoTIFF", "images/x.tif + labels/x.geojson"),
     "instance_png": Format("instance_png", "instance-id PNG", "images/x.jpg + instances/x.png"),
     "masks": Format("mask_folder", "a folder of binary masks an image", "x/images/x.png + x/masks/*.png"),
 })  # fmt: skip
@@ -61,7 +62,12 @@ def detect(root: Path) -> list[tuple[str, str]]:
 
 
 def read_annotations(
-    root: Path, *, format: str | None = None, images: Path | None = None, classes: ClassMap | None = None
+    root: Path,
+    *,
+    format: str | None = None,
+    images: Path | None = None,
+    classes: ClassMap | None = None,
+    class_property: str | None = None,
 ) -> Annotations:
     """Read a folder or file of annotations, whatever its format.
 
@@ -70,6 +76,7 @@ def read_annotations(
         format: key of FORMATS; found out where none is given
         images: the folder of the images, where it is not around the annotations
         classes: what classes exist; found in the annotations where none is given
+        class_property: which property of features holds their class, of files of polygons on the map
 
     Raises:
         InputError: there is nothing at root, no format or several fit, or there is no format of this name.
@@ -79,8 +86,11 @@ def read_annotations(
         raise InputError(f"{root}: no such file or folder.")
     if images is not None and not images.is_dir():
         raise InputError(f"{images}: no such folder of images.")
-    module = _module(format if format is not None else _only(root))
-    found: Annotations = module.read(root, images=images, classes=classes)
+    name = format if format is not None else _only(root)
+    if class_property is not None and name != "geojson":
+        raise InputError(f"{root}: is {name}, which has no properties of features; leave --class-property out.")
+    chosen = {} if class_property is None else {"class_property": class_property}
+    found: Annotations = _module(name).read(root, images=images, classes=classes, **chosen)
     return found
 
 

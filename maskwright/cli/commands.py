@@ -191,6 +191,7 @@ def convert(
     from_: Annotated[str | None, value("FORMAT", "What SOURCE is, where several formats fit.", "--from")] = None,
     components: Annotated[bool, flag("--components", "SOURCE has masks of classes; each connected part is an object.")] = False,
     min_px: Annotated[int, value("N", "With --components: leave out smaller parts.")] = 1,
+    class_property: Annotated[str | None, value("NAME", "Property of GeoJSON features with the class; default: found.")] = None,
     classes: given.Classes = None,
     images: Annotated[Path | None, value("DIR", "Folder of the images, where SOURCE does not lead to them.")] = None,
     as_json: given.Json = False,
@@ -201,7 +202,7 @@ def convert(
     with progress("converting") as step:
         report = convert_data(
             source, target, to=to, format=from_, images=images, classes=classes, components=components, min_px=min_px,
-            progress=step,
+            class_property=class_property, progress=step,
         )  # fmt: skip
     if as_json:
         print_json(report.to_json())

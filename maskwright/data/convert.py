@@ -79,6 +79,7 @@ def convert(
     classes: ClassMap | Path | str | None = None,
     components: bool = False,
     min_px: int = 1,
+    class_property: str | None = None,
     progress: Report | None = None,
 ) -> ConversionReport:
     """Read annotations and write them in another format into a new folder, with copies of their images.
@@ -94,6 +95,7 @@ def convert(
         classes: the classes to use; default: those of the source
         components: the source has masks of classes; every connected part of a class becomes an object
         min_px: parts with fewer pixels are left out, with components
+        class_property: which property of features holds their class, of GeoJSON, GeoPackage and Shapefiles
         progress: called with images done and images in all
 
     Raises:
@@ -114,7 +116,9 @@ def convert(
         reading = _Reading([(p.name, _path(p.mask)) for p in data.pairs], partial(_parts, data, min_px), report)
     else:
         known = None if classes is None else class_map_of(classes)
-        found = read_annotations(source, format=format, images=None if images is None else Path(images), classes=known)
+        found = read_annotations(
+            source, format=format, images=None if images is None else Path(images), classes=known, class_property=class_property
+        )
         line, read_as, told = found.line, found.format, found.remarks
         reading = _Reading([(i.name, i.file) for i in found.images], partial(_annotated, found), report)
     written = WRITERS[to](target, reading)

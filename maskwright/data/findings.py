@@ -54,6 +54,7 @@ KINDS = {
     "image-not-on-disk": Kind(WARNING, "annotated images are not on disk", "They are left out; name their folder with --images."),
     "image-not-annotated": Kind(WARNING, "images are in no annotation file", "They are left out; are they empty, or forgotten?"),
     "wrong-size": Kind(ERROR, "annotations are of another size than their image", "Were the images resized after drawing?"),
+    "place-guessed": Kind(WARNING, "polygons do not state where they lie", "See the contact sheet; write the CRS into the file."),
     "bad-object": Kind(WARNING, "objects cannot be used", "They are left out; mend them in the file."),
     "holes-lost": Kind(WARNING, "objects have holes that COCO's rule fills", "Store them as run lengths."),
     "overlap": Kind(WARNING, "objects overlap where a pixel holds one only", "The smaller one was kept on top."),
