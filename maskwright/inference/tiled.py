@@ -4,7 +4,8 @@ A tile's answer is best in its middle and worst at its cut edges, so tiles overl
 tiles, weighed by a Gaussian around each tile's centre with a sigma of an eighth of the tile (the weighting of nnU-Net,
 Isensee et al. 2021, doi:10.1038/s41592-020-01008-z). Differs: the average is updated tile by tile instead of divided at
 the end, so tiles that agree leave their common value unchanged to the bit; the image is not padded to whole tiles, the last
-tile ends at the image's edge; and tiles start on a grid of 32 px, so that nets pool the same pixels as in the whole image.
+tile ends at the image's edge and may be shorter; and tiles start on a grid of 32 px, so that nets pool the same pixels as in
+the whole image.
 """
 
 from __future__ import annotations
@@ -87,10 +88,15 @@ def bands(forward: Forward, image: Tensor, tile_px: int, overlap_px: int) -> Ite
 
 
 def grid_starts(length: int, tile_px: int, overlap_px: int) -> list[int]:
-    """First pixels of the tiles; where their step is on the grid the last one is too, and up to 31 px shorter for it."""
-    first = starts(length, tile_px, overlap_px)
-    if (tile_px - overlap_px) % GRID_PX == 0:
-        first[-1] = -(-first[-1] // GRID_PX) * GRID_PX
+    """First pixels of the tiles; where their step is on the grid all of them are, and the last tile may be shorter.
+
+    It stays where the steps lead, so that no pixel goes through the net more often than the overlap asks for, but keeps half of a
+    tile: the bell of a shorter one would weigh pixels that are close to the cut.
+    """
+    first, step = starts(length, tile_px, overlap_px), tile_px - overlap_px
+    if step % GRID_PX == 0 and len(first) > 1:
+        full, half = -(-first[-1] // GRID_PX) * GRID_PX, (length - tile_px // 2) // GRID_PX * GRID_PX
+        first[-1] = max(full, min(first[-2] + step, half))
     return first
 
 

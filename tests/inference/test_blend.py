@@ -69,6 +69,14 @@ def test_a_tile_of_nothing_weighs_nothing(tmp_path):
     assert (blend.add(0, tiles[1], None, 2)[:, :, :32] == 1).all()
 
 
+def test_the_last_tile_is_shorter_but_not_below_half():
+    # 3000 px in steps of 896: 2688 would leave 312 px, and 2488 is half a tile before the end, on the grid 2464
+    assert [s.start for s, _ in Tiling.blended((3000, 3000), None).rows] == [0, 896, 1792, 2464]
+    assert Tiling.blended((3000, 3000), None).seen_px == (3 * 1024 + 536) ** 2
+    assert [s.start for s, _ in Tiling.blended((3400, 3400), None).rows] == [0, 896, 1792, 2688]  # 712 px
+    assert [s.start for s, _ in Tiling((2816 + 30, 10), 1024, 128).rows] == [0, 896, 1792, 2304]
+
+
 def test_tiles_at_another_scale():
     assert Tiling.blended((9000, 9000), None).tile_px == 1024
     assert Tiling.blended((9000, 9000), None).overlap_px == 128
