@@ -89,9 +89,26 @@ def document(file_name: str, found: Instances) -> Row:
     kept = np.flatnonzero(found.areas_px)
     return {
         **_head(found.classes),
-        "images": [_image_row(1, file_name, found)],
+        "images": [_image_row(1, file_name, found.hw)],
         "annotations": [{"id": int(found.all_ids[k]), "image_id": 1, **annotation(found, int(k))} for k in kept],
     }
+
+
+def write_document(path: Path, file_name: str, hw: tuple[int, int], classes: ClassMap, parts: Iterable[Instances]) -> None:
+    """The document of one image whose objects come a few at a time, none of them empty; memory holds those at hand.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    head = compact({**_head(classes), "images": [_image_row(1, file_name, hw)]})
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write(head[:-1] + ',\n"annotations": [')
+        before = "\n"
+        for found in parts:
+            for k in range(len(found)):
+                file.write(before + compact({"id": int(found.all_ids[k]), "image_id": 1, **annotation(found, k)}))
+                before = ",\n"
+        file.write("]}\n")
 
 
 def annotation(found: Instances, k: int) -> Row:
@@ -142,7 +159,7 @@ class _Dataset:
     def add(self, image: AnnotatedImage, found: Instances, kept: NDArray[np.int64]) -> None:
         # COCO numbers its images by their names: 000000000139.jpg is image 139.
         image_id = _free(int(image.name) if image.name.isdecimal() and len(image.name) <= 15 else 0, self._image_ids)
-        self._images.append(compact(_image_row(image_id, str(image_file(image)), found)))
+        self._images.append(compact(_image_row(image_id, str(image_file(image)), found.hw)))
         for k in kept:
             before = ",\n" if self._object_ids else "\n"
             row = {"id": _free(int(found.all_ids[k]), self._object_ids), "image_id": image_id, **annotation(found, int(k))}
@@ -185,8 +202,8 @@ def _head(classes: ClassMap) -> Row:
     }
 
 
-def _image_row(image_id: int, file_name: str, found: Instances) -> Row:
-    return {"id": image_id, "file_name": file_name, "height": found.hw[0], "width": found.hw[1]}
+def _image_row(image_id: int, file_name: str, hw: tuple[int, int]) -> Row:
+    return {"id": image_id, "file_name": file_name, "height": hw[0], "width": hw[1]}
 
 
 def _runs(found: Instances, k: int) -> Row:

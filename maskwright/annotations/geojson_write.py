@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from maskwright.annotations.drawn import AnnotatedImage, Remark
 from maskwright.annotations.placing import NO_SPLIT, copy_image, holdable, image_file, place_of, with_ending
 from maskwright.instances import Instances
-from maskwright.io.write import write_text
+from maskwright.io.write import atomic, write_text
 from maskwright.ops.nesting import nested
 from maskwright.ops.polygons import Ring, fill
 from maskwright.ops.ring_checks import crosses_itself, signed_area
@@ -62,6 +62,25 @@ def text(found: Instances, to_map: ToMap | None = None) -> str:
     """The objects of one image as a FeatureCollection, a line an object; objects must not be empty."""
     features = [json.dumps(feature(found, k, to_map), ensure_ascii=False, allow_nan=False) for k in range(len(found))]
     return '{"type": "FeatureCollection", "features": [\n' + ",\n".join(features) + "\n]}\n"
+
+
+def write_parts(path: Path, parts: Iterable[Instances], to_map: ToMap | None, stated: str = "") -> None:
+    """The objects of one image that come a few at a time, none of them empty; memory holds those at hand.
+
+    Args:
+        stated: members that stand before the features, as vector_files.stated_crs gives them
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write(f'{{"type": "FeatureCollection", {stated}"features": [')
+        before = "\n"
+        for found in parts:
+            for k in range(len(found)):
+                file.write(before + json.dumps(feature(found, k, to_map), ensure_ascii=False, allow_nan=False))
+                before = ",\n"
+        file.write("\n]}\n")
 
 
 def feature(found: Instances, k: int, to_map: ToMap | None = None) -> Row:

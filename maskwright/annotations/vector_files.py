@@ -71,11 +71,15 @@ class Place:
 
     def _moved(self, shapes: Sequence[Any], crs: str) -> list[Any]:
         shapely = shapely_for("writing polygons")
+        return list(shapely.transform(np.array(shapes, object), self.to_crs(crs)))
+
+    def to_crs(self, crs: str) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+        """From pixels of an image that has a place to a coordinate reference system, (n, 2) each."""
         place = self.georeference
         assert place is not None
         assert place.crs is not None
         source = place.crs
-        return list(shapely.transform(np.array(shapes, object), lambda points: _warped(place.to_map(points), source, crs)))
+        return lambda points: _warped(place.to_map(points), source, crs)
 
 
 def _warped(points: NDArray[np.float64], source: str, target: str) -> NDArray[np.float64]:
@@ -124,12 +128,7 @@ def write_geojson(path: Path, outlines: Sequence[Outline], place: Place) -> None
         InputError: the coordinate reference system has no name that GeoJSON could state, or the file cannot be written.
     """
     shapely = shapely_for("writing polygons")
-    stated = ""
-    if place.crs not in (None, DEGREES):
-        authority, _, code = str(place.crs).partition(":")
-        if authority != "EPSG" or not code.isdecimal():
-            raise InputError(f"{path}: GeoJSON cannot name the image's projection, which has no code; write gpkg, or wgs84.")
-        stated = f'"crs": {{"type": "name", "properties": {{"name": "urn:ogc:def:crs:EPSG::{code}"}}}}, '
+    stated = stated_crs(path, place)
     shapes = place.placed([one.shape for one in outlines])
     areas = place.areas_m2([one.shape for one in outlines])
     lines = [
@@ -144,6 +143,20 @@ def write_geojson(path: Path, outlines: Sequence[Outline], place: Place) -> None
         for one, shape, area in zip(outlines, shapes, areas, strict=True)
     ]
     write_text(path, f'{{"type": "FeatureCollection", {stated}"features": [\n' + ",\n".join(lines) + "\n]}\n")
+
+
+def stated_crs(path: Path, place: Place) -> str:
+    """The member that names the coordinates of a GeoJSON file, with a comma behind it; empty for degrees and pixels.
+
+    Raises:
+        InputError: the coordinate reference system has no name that GeoJSON could state.
+    """
+    if place.crs in (None, DEGREES):
+        return ""
+    authority, _, code = str(place.crs).partition(":")
+    if authority != "EPSG" or not code.isdecimal():
+        raise InputError(f"{path}: GeoJSON cannot name the image's projection, which has no code; write gpkg, or wgs84.")
+    return f'"crs": {{"type": "name", "properties": {{"name": "urn:ogc:def:crs:EPSG::{code}"}}}}, '
 
 
 def write_gpkg(path: Path, outlines: Sequence[Outline], place: Place) -> None:

@@ -148,17 +148,22 @@ def predict_files(
         "_probs.npy": probabilities,
         "_blurred.png": blur_background_px is not None,
     }
-    large = LargeWork(large_jobs, wanted, [option for ending, option in _OPTIONS.items() if more[ending]])
+    check_drawing(vector_crs, simplify)
+    drawing: dict[str, Any] = {"vector_crs": vector_crs, "simplify": simplify}
+    pictures = [option for ending, option in _OPTIONS.items() if more[ending]]
+    large = LargeWork(large_jobs, wanted, pictures, objects=predictor.finds_objects, **drawing)
     _check_free(
         planned,
-        [*(OF_CLASSES.get(f) or ENDINGS[f] for f in wanted if f != LABELS), *(e for e, is_wanted in more.items() if is_wanted)],
+        [
+            *(OF_CLASSES.get(f) or ENDINGS[f] for f in wanted if f != LABELS),
+            *(e for e, is_wanted in more.items() if is_wanted),
+            *large.endings,
+        ],
         overwrite=overwrite,
     )
     counts_file = Path(out) / COUNTS_FILE
     if predictor.finds_objects and not overwrite and counts_file.exists():
         raise InputError(f"{counts_file}: is already there. Give --overwrite to replace it, or another folder with --out.")
-    check_drawing(vector_crs, simplify)
-    drawing: dict[str, Any] = {"vector_crs": vector_crs, "simplify": simplify}
     done, failed = [], []  # type: tuple[list[Path], list[Failure]]
     counts: dict[str, dict[str, int]] = {}
     remarked: dict[str, list[Path]] = {}
@@ -197,6 +202,10 @@ def predict_files(
         predictor, videos, Path(out), masks=LABELS in formats, overwrite=overwrite, progress=progress
     )
     answered, too_large = large.predict(predictor, progress)
+    of_large = tuple((str(one.source), one.counts) for one in answered if one.counts is not None)
+    if of_large:
+        ordered += of_large
+        _write_counts(counts_file, ordered)
     done += [one.file for one in answered]
     remarks = (
         *(_said_once(remark, about) for remark, about in remarked.items()),

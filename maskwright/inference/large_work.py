@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maskwright.errors import InputError
-from maskwright.inference.large import LARGE_PX, LargeReport, predict_large
+from maskwright.inference.large import LARGE_PX, predict_large
+from maskwright.inference.large_objects import LARGE_FORMATS
 from maskwright.inference.predictor import Failure, Predictor
+from maskwright.inference.windowed import LargeReport
 from maskwright.io.tiff_windows import claimed_px
-from maskwright.io.windows import has_windows, is_zarr
+from maskwright.io.windows import ZARR_SUFFIX, has_windows, is_zarr
 from maskwright.io.write import FULL
 from maskwright.result import LABELS
 
@@ -28,19 +30,39 @@ class LargeWork:
     jobs: the images that are large
     wanted: formats of the answers
     pictures: files beside the labels that are wanted, by the option that asks for them
+    objects: whether the model finds objects
+    vector_crs, simplify: of polygons, see Segmentation.save
 
     Raises:
         InputError: something is wanted that holds the whole image in memory.
     """
 
-    def __init__(self, jobs: Sequence[Job], wanted: Sequence[str], pictures: Sequence[str]) -> None:
-        self.jobs = jobs
-        asked = [*pictures, *(f"--format {name}" for name in wanted if name != LABELS)]
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        wanted: Sequence[str],
+        pictures: Sequence[str],
+        *,
+        objects: bool = False,
+        vector_crs: str = "auto",
+        simplify: float = 0.0,
+    ) -> None:
+        self.jobs, self._formats, self._vector_crs = jobs, wanted, vector_crs
+        allowed = LARGE_FORMATS if objects else (LABELS,)
+        asked = [*pictures, *(f"--format {name}" for name in wanted if name not in allowed)]
+        if simplify and "geojson" in wanted and objects:
+            asked.append("--simplify")
         if jobs and asked:
+            answer = f"--format {','.join(allowed)}" if objects else "labels"
             raise InputError(
-                f"{jobs[0].source}: is read by windows and answered with labels alone; leave out {', '.join(asked)}, or "
+                f"{jobs[0].source}: is read by windows and answered with {answer} alone; leave out {', '.join(asked)}, or "
                 f"predict it by itself."
             )
+
+    @property
+    def endings(self) -> tuple[str, ...]:
+        """Of files that only large images are answered with."""
+        return ("_ids.tif", f"_ids{ZARR_SUFFIX}") if self.jobs and "ids" in self._formats else ()
 
     def predict(
         self, predictor: Predictor, progress: Callable[[int, int], None] | None
@@ -53,7 +75,10 @@ class LargeWork:
         reports, failed = [], []
         for job in self.jobs:
             try:
-                reports.append(predict_large(predictor, job.source, job.folder / job.name, progress))
+                target = job.folder / job.name
+                reports.append(
+                    predict_large(predictor, job.source, target, progress, formats=self._formats, vector_crs=self._vector_crs)
+                )
             except (InputError, OSError) as error:
                 system = error if isinstance(error, OSError) else error.__cause__
                 if isinstance(system, OSError) and system.errno in FULL:

@@ -36,6 +36,49 @@ def has_unfinished(folder: Path) -> bool:
     return folder.is_dir() and next(folder.glob(f".*.part/{STATE}"), None) is not None
 
 
+class Raw:
+    """An array (H, W) on the disk, row after row; zeros where nothing was written.
+
+    Args:
+        path: of an existing file
+    """
+
+    def __init__(self, path: Path, hw: tuple[int, int], dtype: np.dtype[Any]) -> None:
+        self._hw, self._dtype, self._file = hw, dtype, os.open(path, os.O_RDWR)
+
+    def write(self, rows: slice, cols: slice, values: NDArray[Any]) -> None:
+        """Put values (h, w) where they belong."""
+        for y, line in zip(range(rows.start, rows.stop), np.ascontiguousarray(values, self._dtype), strict=True):
+            self._put(line.data.cast("B"), y, cols.start)
+
+    def paint(self, corner_xy: tuple[int, int], mask: NDArray[np.bool_], value: int) -> None:
+        """Give the pixels of a mask (h, w), whose first pixel is the array's at corner_xy, one value."""
+        x, y = corner_xy
+        change = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+        for (row, start), (_, stop) in zip(np.argwhere(change == 1).tolist(), np.argwhere(change == -1).tolist(), strict=True):
+            self._put(np.full(stop - start, value, self._dtype).data.cast("B"), y + row, x + start)
+
+    def read(self, rows: slice) -> NDArray[Any]:
+        """(h, W) values."""
+        wide = self._hw[1] * self._dtype.itemsize
+        wanted = (rows.stop - rows.start) * wide
+        data = bytearray(os.pread(self._file, wanted, rows.start * wide))
+        data.extend(bytes(wanted - len(data)))
+        return np.frombuffer(data, self._dtype).reshape(-1, self._hw[1])
+
+    def sync(self) -> None:
+        os.fsync(self._file)
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def _put(self, data: memoryview, y: int, x: int) -> None:
+        at = (y * self._hw[1] + x) * self._dtype.itemsize
+        while data:  # a nearly full disk takes a part of it
+            written = os.pwrite(self._file, data, at)
+            data, at = data[written:], at + written
+
+
 class Part:
     """The folder of one job.
 
@@ -53,40 +96,34 @@ class Part:
 
     def __init__(self, target: Path, key: Mapping[str, Any], hw: tuple[int, int], dtype: np.dtype[Any]) -> None:
         self.folder, self._key = part_folder(target), json.loads(json.dumps(key, default=str))
-        self._hw, self._dtype = hw, dtype
         with self.explained():
             self.rows_done = self._found()
             if not self.rows_done:
                 shutil.rmtree(self.folder, ignore_errors=True)
                 self.folder.mkdir(parents=True)
                 (self.folder / "labels.raw").touch()
-            self._file = os.open(self.folder / "labels.raw", os.O_RDWR)
+            self._raw = Raw(self.folder / "labels.raw", hw, dtype)
             if not self.rows_done:
                 self.commit(0)
 
     def write(self, rows: slice, cols: slice, labels: NDArray[Any]) -> None:
         """Put labels (h, w) where they belong."""
         with self.explained():
-            for y, line in zip(range(rows.start, rows.stop), np.ascontiguousarray(labels, self._dtype), strict=True):
-                self._put(line.data.cast("B"), (y * self._hw[1] + cols.start) * self._dtype.itemsize)
+            self._raw.write(rows, cols, labels)
 
     def read(self, rows: slice) -> NDArray[Any]:
         """(h, W) labels; zeros where nothing was written."""
-        wide = self._hw[1] * self._dtype.itemsize
-        wanted = (rows.stop - rows.start) * wide
-        data = bytearray(os.pread(self._file, wanted, rows.start * wide))
-        data.extend(bytes(wanted - len(data)))
-        return np.frombuffer(data, self._dtype).reshape(-1, self._hw[1])
+        return self._raw.read(rows)
 
     def commit(self, rows_done: int) -> None:
         """All that was written so far is the first rows_done rows of tiles; from here an interrupted job goes on."""
         with self.explained():
-            os.fsync(self._file)
+            self._raw.sync()
             write_json(self.folder / STATE, {"key": self._key, "rows_done": rows_done})
         self.rows_done = rows_done
 
     def close(self) -> None:
-        os.close(self._file)
+        self._raw.close()
 
     def remove(self) -> None:
         """The answer is written; nothing is to be kept."""
@@ -102,11 +139,6 @@ class Part:
             raise InputError(
                 f"{explanation(self.folder, error)} What is finished is kept; the same command goes on with it."
             ) from error
-
-    def _put(self, data: memoryview, at: int) -> None:
-        while data:  # a nearly full disk takes a part of it
-            written = os.pwrite(self._file, data, at)
-            data, at = data[written:], at + written
 
     def _found(self) -> int:
         """Rows of tiles that an earlier job with the same key finished."""

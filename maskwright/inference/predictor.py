@@ -293,6 +293,14 @@ class Predictor:
             raise InputError(f"{self.manifest.model} gives each pixel a class and finds no objects.")
         return self._found(*self._prepared(read_image(source)), min_score=0.0)
 
+    def objects(self, x: Tensor, frame: Frame) -> Instances:
+        """The objects of what Preprocess made of an image or a part of one, (1, C, h, w), from min_score on.
+
+        Raises:
+            InputError: the answer is not finite.
+        """
+        return decode_objects(self._engine.detect(x), frame, self.classes, min_score=self.min_score)
+
     def _objects(self, image: Image, x: Tensor, frame: Frame, per_pixel: bool) -> Segmentation:
         if per_pixel:
             raise InputError(f"{self.manifest.model} scores objects, not pixels; ask for no confidence or probabilities.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from maskwright.errors import InputError, MissingExtraError
 from maskwright.io.decoded import ID_MARK
 from maskwright.io.georeference import NODATA, Georeference
 from maskwright.io.geotiff import ASCII, rasterio_for
+from maskwright.io.windows import ZARR_SUFFIX
 from maskwright.io.write import atomic, explanation
 from maskwright.ops.colour import palette_of
 
@@ -40,16 +41,34 @@ def write_large_tiff(path: Path, rows: Rows, hw: tuple[int, int], classes: Class
         rasterio = rasterio_for("overviews") if place is not None else None
     except MissingExtraError:
         rasterio = None  # the same labels, without overviews
+    coloured = classes.dtype == np.uint8
+    look: dict[str, Any] = {"photometric": "palette" if coloured else "minisblack", "description": ": ".join(ID_MARK)}
+    look["colormap"] = palette_of(classes).T.astype(np.uint16) * 257 if coloured else None
+    stored = np.dtype(classes.dtype)
     with atomic(path) as temporary:
         if rasterio is None:
-            _write_tiles(temporary, rows, hw, classes, place)
+            _write_tiles(temporary, rows, hw, stored, look, place, classes.ignore_id)
             return
         plain = temporary.with_name(f"{temporary.stem}.plain.tif")
         try:
-            _write_tiles(plain, rows, hw, classes, place)
+            _write_tiles(plain, rows, hw, stored, look, place, classes.ignore_id)
             _optimise(rasterio, plain, temporary)
         finally:
             plain.unlink(missing_ok=True)
+
+
+def write_large_ids(path: Path, rows: Rows, hw: tuple[int, int], place: Georeference | None = None) -> None:
+    """Numbers of objects as a tiled, compressed TIFF of 32 bits, or as zarr where the path ends so; 0 is no object, and nodata.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    stored = np.dtype(np.uint32)
+    if path.suffix == ZARR_SUFFIX:
+        _write_zarr(path, rows, hw, stored, {})
+        return
+    with atomic(path) as temporary:
+        _write_tiles(temporary, rows, hw, stored, {"photometric": "minisblack"}, place, 0)
 
 
 def write_large_zarr(path: Path, rows: Rows, hw: tuple[int, int], classes: ClassMap) -> None:
@@ -58,14 +77,19 @@ def write_large_zarr(path: Path, rows: Rows, hw: tuple[int, int], classes: Class
     Raises:
         InputError: the folder cannot be written.
     """
+    named = {str(i): name for i, name in zip(classes.ids, classes.names, strict=True)}
+    _write_zarr(path, rows, hw, np.dtype(classes.dtype), {"classes": named})
+
+
+def _write_zarr(path: Path, rows: Rows, hw: tuple[int, int], dtype: np.dtype[Any], attributes: Mapping[str, Any]) -> None:
     import zarr
 
     aside = path.with_name(f".{path.name}.new")
     try:
         shutil.rmtree(aside, ignore_errors=True)
         chunk = min(1024, hw[0]), min(1024, hw[1])
-        array = zarr.create_array(str(aside), shape=hw, chunks=chunk, dtype=np.dtype(classes.dtype), overwrite=True)
-        array.attrs["classes"] = {str(i): name for i, name in zip(classes.ids, classes.names, strict=True)}
+        array = zarr.create_array(str(aside), shape=hw, chunks=chunk, dtype=dtype, overwrite=True)
+        array.attrs.update(attributes)
         for top in range(0, hw[0], chunk[0]):
             part = slice(top, min(top + chunk[0], hw[0]))
             array[part] = rows(part)
@@ -76,18 +100,26 @@ def write_large_zarr(path: Path, rows: Rows, hw: tuple[int, int], classes: Class
         raise InputError(explanation(path, error)) from error
 
 
-def _write_tiles(path: Path, rows: Rows, hw: tuple[int, int], classes: ClassMap, place: Georeference | None) -> None:
-    coloured = classes.dtype == np.uint8
-    colormap = palette_of(classes).T.astype(np.uint16) * 257 if coloured else None
+def _write_tiles(
+    path: Path,
+    rows: Rows,
+    hw: tuple[int, int],
+    dtype: np.dtype[Any],
+    look: Mapping[str, Any],
+    place: Georeference | None,
+    nodata: int,
+) -> None:
+    """Args:
+    look: what TiffWriter.write is told of how the numbers are shown
+    """
     tags: list[tuple[Any, ...]] = []
     if place is not None:
-        tags = [*((*tag, True) for tag in place.tags), (NODATA, ASCII, 0, str(classes.ignore_id), True)]
-    big = hw[0] * hw[1] * np.dtype(classes.dtype).itemsize > BIG_BYTES
+        tags = [*((*tag, True) for tag in place.tags), (NODATA, ASCII, 0, str(nodata), True)]
+    big = hw[0] * hw[1] * dtype.itemsize > BIG_BYTES
     with tifffile.TiffWriter(path, bigtiff=big) as tiff:
         tiff.write(
-            _tiles(rows, hw), shape=hw, dtype=classes.dtype, tile=(TILE_PX, TILE_PX), compression="zlib", metadata=None,
-            photometric="palette" if coloured else "minisblack", colormap=colormap, description=": ".join(ID_MARK),
-            extratags=tags,
+            _tiles(rows, hw), shape=hw, dtype=dtype, tile=(TILE_PX, TILE_PX), compression="zlib", metadata=None,
+            extratags=tags, **look,
         )  # fmt: skip
 
 
