@@ -1,9 +1,9 @@
 """Objects of overlapping tiles to the objects of the whole image: those cut by a tile's edge are joined, none is there twice.
 
 Tiles come row by row. Two objects of one class in two tiles are the same where their masks agree within the pixels that both
-tiles saw: by intersection over union, or, since a cut object may be seen as several parts, where most of a part that is cut lies
-within the other. What is the same is joined by a union-find over all tiles. An object that no later row of tiles sees is given
-out, so that memory holds those of one row, and of each only the runs of its own box.
+tiles saw: by intersection over union; or, since a cut object may be seen as several parts, where most of a cut one lies within
+the other, or a connected part of one is a part of the other. What is the same is joined by a union-find over all tiles. An object
+that no later row of tiles sees is given out, so that memory holds those of one row, and of each only the runs of its own box.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from maskwright.inference.tiling import Tile
 from maskwright.instances import Instances
@@ -133,7 +134,18 @@ def is_same(one: Piece, other: Piece) -> bool:
     if both >= AGREE * (area + other_area - both):
         return both > 0
     part, least = (one, area) if area < other_area else (other, other_area)
-    return part.cut and both > 0 and both >= AGREE * least
+    if part.cut and both > 0 and both >= AGREE * least:
+        return True
+    return one.cut and other.cut and both > 0 and _parts_agree(a, b)
+
+
+def _parts_agree(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> bool:
+    """Whether a connected part of a is one of b: what is one object beyond the common pixels may be several parts within them."""
+    (numbers_a, _), (numbers_b, parts_b) = (ndimage.label(mask, np.ones((3, 3))) for mask in (a, b))
+    areas_a, areas_b = np.bincount(numbers_a.ravel()), np.bincount(numbers_b.ravel())
+    pairs, both = np.unique(numbers_a[a & b].astype(np.int64) * (parts_b + 1) + numbers_b[a & b], return_counts=True)
+    either = areas_a[pairs // (parts_b + 1)] + areas_b[pairs % (parts_b + 1)] - both
+    return bool((both >= AGREE * either).any())
 
 
 def joined(group: Sequence[Piece]) -> Piece:

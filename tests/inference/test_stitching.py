@@ -65,6 +65,8 @@ TILING = Tiling((224, 224), 96, 32)  # starts 0, 64, 128 each way: cuts at 64, 9
         [(96, 96, 97, 97), (63, 63, 64, 64)],  # single pixels at cuts
         [(10, 50, 20, 120), (40, 50, 50, 120), (10, 110, 50, 120)],  # a U: its arms are two objects in the upper tile
         [(10, 50, 20, 120), (40, 50, 50, 120), (10, 50, 50, 60)],  # the same upside down
+        # arms of 5, 3 and 9 rows over the cut: the left tile joins the first two, the right one the last two
+        [(40, 10, 90, 15), (40, 20, 120, 23), (40, 10, 45, 23), (70, 40, 120, 49), (115, 20, 120, 49)],
         [(50, 70, 95, 75), (50, 77, 95, 82)],  # neighbours that do not touch stay two
     ],
 )
@@ -98,7 +100,28 @@ def test_other_classes_are_other_objects():
     assert len(stitched(labels, TILING)) == 2
 
 
-def test_the_best_score_is_kept_and_ids_follow_from_the_order():
+@pytest.mark.parametrize("seed", range(3))
+def test_parts_that_wind_through_many_tiles(seed):
+    noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(301, 407)), 3)
+    labels = (noise > 0.01).astype(np.uint8)  # about half of the image: some parts go from edge to edge
+    assert_equal(labels, Tiling(labels.shape, 96, 32))
+
+
+def test_memory_does_not_grow_with_the_rows_of_tiles():
+    def most(rows):
+        stitcher, found, held = Stitcher(), 0, 0
+        for row in range(rows):
+            seen = (0, 64 * row, 96, 64 * row + 96)
+            stitcher.add([piece(10, y, 20, y + 5, seen, cut=False) for y in range(seen[1], seen[3] - 5, 6)])
+            held = max(held, len(stitcher._pieces))
+            found += sum(1 for _ in stitcher.finished(64 * (row + 1)))
+        return held, found
+
+    assert most(12)[0] == most(4)[0]
+    assert most(12)[1] > 2 * most(4)[1]
+
+
+def test_the_best_score_is_kept():
     labels = np.zeros((224, 224), np.uint8)
     labels[10:20, 10:110] = 1  # 86 columns in the first tile, 46 in the second
     (found,) = stitched(labels, TILING)
