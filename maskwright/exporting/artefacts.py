@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from maskwright.errors import InputError, MissingExtraError
 from maskwright.inference.converting import onnx_of, openvino_of
-from maskwright.inference.telemetry import without_telemetry
+from maskwright.inference.telemetry import openvino_core, without_telemetry
 
 if TYPE_CHECKING:
     import onnx
@@ -99,7 +99,9 @@ def write_openvino(
     openvino = without_telemetry("openvino", "an export to openvino")
     if len(outputs) > 1:
         # What ends in as many objects as there are, its importer of traced graphs cannot follow; that of ONNX can.
-        model = openvino.Core().read_model(onnx_of(program, inputs=[INPUT], outputs=outputs).SerializeToString())
+        model = openvino_core("an export to openvino").read_model(
+            onnx_of(program, inputs=[INPUT], outputs=outputs).SerializeToString()
+        )
     else:
         model = openvino_of(program)
     if len(outputs) == 1 and facts["dtype"] in WIDENED_FOR_OPENVINO:
@@ -132,7 +134,7 @@ def load_onnx(file: Path, _precision: str) -> Answer:
 
 
 def load_openvino(file: Path, precision: str) -> Answer:
-    core = without_telemetry("openvino", "an export to openvino").Core()
+    core = openvino_core("an export to openvino")
     hint = {"INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32"}
     compiled = core.compile_model(core.read_model(file), "CPU", hint)
 

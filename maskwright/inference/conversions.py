@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from maskwright.inference.cache import kept
 from maskwright.inference.converting import Dynamic, to_onnx, to_openvino
-from maskwright.inference.telemetry import without_telemetry
+from maskwright.inference.telemetry import openvino_core, without_telemetry
 
 if TYPE_CHECKING:
     import openvino
@@ -25,7 +25,9 @@ def openvino_model(
         openvino.save_model(to_openvino(module, example, dynamic), folder / "model.xml", compress_to_fp16=False)
 
     place = kept(key, make) if key else None
-    return openvino.Core().read_model(place / "model.xml") if place else to_openvino(module, example, dynamic)
+    if place is None:
+        return to_openvino(module, example, dynamic)
+    return openvino_core("the runtime 'openvino'").read_model(place / "model.xml")
 
 
 def onnx_model(module: nn.Module, example: tuple[Tensor, ...], dynamic: Dynamic | None = None, key: str | None = None) -> bytes:

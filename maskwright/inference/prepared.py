@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from maskwright.errors import CheckpointError, InputError
 from maskwright.inference.cache import build, whole
 from maskwright.inference.quantising import Quantisation
-from maskwright.inference.telemetry import without_telemetry
+from maskwright.inference.telemetry import openvino_core, without_telemetry
 
 if TYPE_CHECKING:
     import openvino
@@ -59,7 +59,7 @@ class Prepared:
             raise InputError(
                 f"{self.folder}: was calibrated on {ours}, this is one of {theirs}; take precision bf16 or fp32 for it."
             )
-        return without_telemetry("openvino", "precision int8").Core().read_model(self.folder / MODEL_FILE)
+        return openvino_core("precision int8").read_model(self.folder / MODEL_FILE)
 
 
 def keep_prepared(

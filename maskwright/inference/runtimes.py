@@ -24,7 +24,7 @@ from maskwright.errors import InputError, MissingExtraError
 from maskwright.inference import conversions
 from maskwright.inference.backends import computes_bf16, computing
 from maskwright.inference.converting import Dynamic
-from maskwright.inference.telemetry import without_telemetry
+from maskwright.inference.telemetry import openvino_core
 
 if TYPE_CHECKING:
     import openvino
@@ -130,7 +130,6 @@ def on_torch(module: nn.Module, device: torch.device, precision: str) -> Run:
 
 def on_openvino(model: openvino.Model, precision: str, *, streams: int = 1, threads: int = 1) -> Run:
     """An OpenVINO model on the CPU; each call waits until one of the streams is free."""
-    openvino = without_telemetry("openvino", "the runtime 'openvino'")
     # What is not in int8 runs in bf16 where that is quick.
     beside = "bf16" if computes_bf16(torch.device("cpu")) else "fp32"
     settings = {
@@ -140,7 +139,7 @@ def on_openvino(model: openvino.Model, precision: str, *, streams: int = 1, thre
         # Pinned threads would fight with those that read and write files for the same core.
         "ENABLE_CPU_PINNING": False,
     }
-    program = openvino.Core().compile_model(model, "CPU", settings)
+    program = openvino_core("the runtime 'openvino'").compile_model(model, "CPU", settings)
     free: queue.SimpleQueue[Any] = queue.SimpleQueue()
     for _ in range(streams):
         free.put(program.create_infer_request())

@@ -6,6 +6,7 @@ do without where the package openvino_telemetry is not installed, and this is wh
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 from typing import Any
@@ -28,3 +29,24 @@ def without_telemetry(package: str, purpose: str) -> Any:
         if error.name != package:
             raise
         raise MissingExtraError(package, "fast", purpose) from error
+
+
+def openvino_core(purpose: str) -> Any:
+    """The process's one openvino.Core.
+
+    The plugin that a Core loads for the CPU gives its thread another stack for signals and frees it when the Core goes. Where
+    Cores go in another order than they came, the thread is left with a freed one, and the next signal (a child that ends, Ctrl-C)
+    ends the process without a word. So there is one, which stays.
+
+    Raises:
+        MissingExtraError: see without_telemetry.
+    """
+    without_telemetry("openvino", purpose)
+    return _core()
+
+
+@functools.cache
+def _core() -> Any:
+    core = importlib.import_module("openvino").Core()
+    core.get_property("CPU", "FULL_DEVICE_NAME")  # loads the plugin, before anybody else's Core does
+    return core

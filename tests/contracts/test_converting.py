@@ -10,7 +10,7 @@ from maskwright import models
 from maskwright.classes import ClassMap
 from maskwright.inference.converting import free_axes, onnx_of, openvino_of, traced
 from maskwright.inference.graph import PixelGraph
-from maskwright.inference.telemetry import without_telemetry
+from maskwright.inference.telemetry import openvino_core
 from maskwright.transforms import Preprocess
 
 # One small form of each model: those whose operations differ most from the others'.
@@ -55,8 +55,7 @@ def test_ids_on_every_runtime_are_those_of_torch(name):
     sizes = SIZES if name in FREE else SIZES[:1]
     example = torch.randint(0, 256, (2, 90, 70, 3) if name in FREE else sizes[0], dtype=torch.uint8)
     program = traced(graph, (example,), (free_axes(0, 1, 2),) if name in FREE else None)
-    openvino = without_telemetry("openvino", "this test")
-    compiled = openvino.Core().compile_model(openvino_of(program), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = openvino_core("this test").compile_model(openvino_of(program), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     session = onnxruntime.InferenceSession(onnx_of(program, inputs=["image"], outputs=["labels"]).SerializeToString())
     seen = set()
     for shape in sizes:

@@ -11,7 +11,7 @@ from torch import nn
 from maskwright.errors import InputError, MissingExtraError
 from maskwright.inference import converting
 from maskwright.inference.converting import free_axes, onnx_of, to_onnx, to_openvino, traced
-from maskwright.inference.telemetry import without_telemetry
+from maskwright.inference.telemetry import openvino_core
 
 SIZES = [(1, 33, 70, 3), (2, 97, 41, 3), (1, 48, 48, 3)]
 
@@ -48,8 +48,9 @@ def test_onnx_computes_the_same(program, shape):
 
 @pytest.mark.parametrize("shape", SIZES)
 def test_openvino_computes_the_same(program, shape):
-    openvino = without_telemetry("openvino", "this test")
-    compiled = openvino.Core().compile_model(converting.openvino_of(program), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = openvino_core("this test").compile_model(
+        converting.openvino_of(program), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
     image = picture(*shape)
     small, best = Sized()(image)
     found = compiled(image.numpy())

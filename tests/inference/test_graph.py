@@ -14,7 +14,7 @@ from maskwright.errors import InputError
 from maskwright.inference.converting import free_axes, onnx_of, openvino_of, traced
 from maskwright.inference.graph import PixelGraph
 from maskwright.inference.predictor import Predictor
-from maskwright.inference.telemetry import without_telemetry
+from maskwright.inference.telemetry import openvino_core
 from maskwright.transforms import Preprocess
 
 CLASSES = ClassMap((0, 3, 7), ("background", "lung", "heart"))
@@ -121,8 +121,7 @@ def test_channels_that_do_not_fit_are_refused():
 def test_statistics_of_the_image_are_taken_on_every_runtime(scaling):
     graph = PixelGraph(net(3), Preprocess(3, scaling=scaling), CLASSES)
     program = traced(graph, (torch.zeros(2, 60, 50, 3, dtype=torch.uint8),), (free_axes(0, 1, 2),))
-    openvino = without_telemetry("openvino", "this test")
-    compiled = openvino.Core().compile_model(openvino_of(program), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = openvino_core("this test").compile_model(openvino_of(program), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     session = onnxruntime.InferenceSession(onnx_of(program, inputs=["image"]).SerializeToString())
     for hw in ((70, 90), (5, 4), (530, 510)):
         image = scene(*hw, 3)[None]
