@@ -265,14 +265,15 @@ def test_more_models_extend_the_table(scenes: Path, tmp_path: Path, monkeypatch:
 
 @pytest.mark.parametrize("deleted", ["", "model.safetensors"])
 def test_a_run_that_was_deleted_is_trained_again(scenes: Path, tmp_path: Path, deleted: str) -> None:
-    wanted: dict[str, Any] = {"settings": TINY, "out": tmp_path / "out", "show_progress": False, "resamples": 10}
+    # Exact: which number type is quicker is measured after each training, and may differ.
+    wanted: dict[str, Any] = {"settings": TINY, "out": tmp_path / "out", "show_progress": False, "resamples": 10, "exact": True}
     first = compare(scenes, "plain", **wanted)
     gone = first.entrants[0].run / deleted
     shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
     again = compare(scenes, "plain", **wanted)
     assert again.ok
     assert again.entrants[0].steps == 2
-    assert again.entrants[0].score() == pytest.approx(first.entrants[0].score(), abs=0.005)  # the same seed
+    assert again.entrants[0].score() == first.entrants[0].score()  # the same seed
 
 
 def test_a_training_anew_that_is_interrupted_is_not_taken_for_finished(
@@ -356,16 +357,16 @@ def test_an_interrupted_comparison_goes_on_with_the_rest(scenes: Path, tmp_path:
 
 def test_a_run_that_has_a_state_is_resumed(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process died after the training and before it was noted: the weights stay what they are."""
-    first = compare(scenes, "plain", settings=TINY, out=tmp_path / "out", show_progress=False, resamples=10)
+    first = compare(scenes, "plain", settings=TINY, out=tmp_path / "out", show_progress=False, resamples=10, exact=True)
     before = maskwright.load_checkpoint(first.entrants[0].run)[0].state_dict()
     state = json.loads((tmp_path / "out" / "state.json").read_text())
     (tmp_path / "out" / "state.json").write_text(json.dumps({**state, "trained": {}}))
     resumed = []
     real = training_all.train
     monkeypatch.setattr(training_all, "train", lambda *a, **k: resumed.append(k.get("resume")) or real(*a, **k))
-    again = compare(scenes, "plain", settings=TINY, out=tmp_path / "out", show_progress=False, resamples=10)
+    again = compare(scenes, "plain", settings=TINY, out=tmp_path / "out", show_progress=False, resamples=10, exact=True)
     assert resumed == [True]
-    assert again.entrants[0].score() == pytest.approx(first.entrants[0].score(), abs=0.005)
+    assert again.entrants[0].score() == first.entrants[0].score()
     after = maskwright.load_checkpoint(again.entrants[0].run)[0].state_dict()
     assert [name for name in before if not before[name].equal(after[name])] == []
 
