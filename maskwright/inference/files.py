@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from maskwright.annotations.saving import ENDINGS, checked
 from maskwright.annotations.vector_files import check_drawing
 from maskwright.errors import InputError
-from maskwright.inference.large_work import LargeWork, is_large
+from maskwright.inference.large_work import LargeWork, is_large, of_whole
 from maskwright.inference.predictor import Failure, Predictor
 from maskwright.inference.video import VideoReport, predict_videos
 from maskwright.inference.volumes import VolumeReport, VolumeWork, share_formats
@@ -136,8 +136,6 @@ def predict_files(
     below = {} if videos == given and videos else inputs_below([s for s in given if s not in videos], Path(out))
     of_volumes = {path: place for path, place in below.items() if is_volume_file(path)}
     planned = plan({path: place for path, place in below.items() if path not in of_volumes}, Path(out))
-    large_jobs = [job for job in planned if is_large(job.source)]
-    jobs = [job for job in planned if job not in large_jobs]
     for_pictures, for_volumes = share_formats(formats, pictures=bool(planned), volumes=bool(of_volumes))
     volumes = VolumeWork(of_volumes, Path(out), for_volumes, axis=slice_axis, overlay=overlay, overwrite=overwrite)
     volumes.refuse(probabilities=probabilities, blur_background=blur_background_px is not None, uncertainty=predictor.passes > 0)
@@ -151,6 +149,11 @@ def predict_files(
     check_drawing(vector_crs, simplify)
     drawing: dict[str, Any] = {"vector_crs": vector_crs, "simplify": simplify}
     pictures = [option for ending, option in _OPTIONS.items() if more[ending]]
+    # A net that sees images scaled down to a size takes them as a whole, however large they are.
+    scaled = not predictor.finds_objects and {predictor.preprocess.max_side_px, predictor.preprocess.min_side_px} != {None}
+    whole = scaled or bool(of_whole(wanted, pictures, objects=predictor.finds_objects, simplify=simplify))
+    large_jobs = [job for job in planned if is_large(job.source, whole=whole)]
+    jobs = [job for job in planned if job not in large_jobs]
     large = LargeWork(large_jobs, wanted, pictures, objects=predictor.finds_objects, **drawing)
     _check_free(
         planned,

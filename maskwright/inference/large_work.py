@@ -11,6 +11,7 @@ from maskwright.inference.large import LARGE_PX, predict_large
 from maskwright.inference.large_objects import LARGE_FORMATS
 from maskwright.inference.predictor import Failure, Predictor
 from maskwright.inference.windowed import LargeReport
+from maskwright.io.decoded import pixel_limit
 from maskwright.io.tiff_windows import claimed_px
 from maskwright.io.windows import ZARR_SUFFIX, has_windows, is_zarr
 from maskwright.io.write import FULL
@@ -20,9 +21,26 @@ if TYPE_CHECKING:
     from maskwright.inference.files import Job
 
 
-def is_large(path: Path) -> bool:
-    """Whether a file is read by windows: zarr always, a TIFF that claims more than LARGE_PX pixels."""
-    return is_zarr(path) or (has_windows(path) and claimed_px(path) > LARGE_PX)
+def is_large(path: Path, *, whole: bool = False) -> bool:
+    """Whether a file is read by windows: zarr always, a TIFF that claims more than LARGE_PX pixels.
+
+    Args:
+        whole: the answer takes the whole image; then only what is not read at once without asking (pixel_limit) goes by windows
+    """
+    if is_zarr(path):
+        return True
+    most = pixel_limit() if whole else LARGE_PX
+    return most is not None and has_windows(path) and claimed_px(path) > most
+
+
+def of_whole(formats: Sequence[str], pictures: Sequence[str], *, objects: bool = False, simplify: float = 0.0) -> list[str]:
+    """What of the wishes can be had of whole images alone, as the options that ask for it; see LargeWork."""
+    asked = [*pictures, *(f"--format {name}" for name in formats if name not in _allowed(objects))]
+    return [*asked, "--simplify"] if simplify and "geojson" in formats and objects else asked
+
+
+def _allowed(objects: bool) -> tuple[str, ...]:
+    return LARGE_FORMATS if objects else (LABELS,)
 
 
 class LargeWork:
@@ -48,12 +66,9 @@ class LargeWork:
         simplify: float = 0.0,
     ) -> None:
         self.jobs, self._formats, self._vector_crs = jobs, wanted, vector_crs
-        allowed = LARGE_FORMATS if objects else (LABELS,)
-        asked = [*pictures, *(f"--format {name}" for name in wanted if name not in allowed)]
-        if simplify and "geojson" in wanted and objects:
-            asked.append("--simplify")
+        asked = of_whole(wanted, pictures, objects=objects, simplify=simplify)
         if jobs and asked:
-            answer = f"--format {','.join(allowed)}" if objects else "labels"
+            answer = f"--format {','.join(_allowed(objects))}" if objects else "labels"
             raise InputError(
                 f"{jobs[0].source}: is read by windows and answered with {answer} alone; leave out {', '.join(asked)}, or "
                 f"predict it by itself."

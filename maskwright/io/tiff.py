@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import struct
 import zlib
@@ -24,6 +25,8 @@ LOSSY_COMPRESSIONS = {6, 7, 22610, 33003, 33004, 33005, 33007, 34712, 34892, 349
 JPEG_COMPRESSIONS = {6, 7, 33007}
 MOST_BANDS_OF_UNNAMED_AXIS = 16
 BROKEN = (OSError, ValueError, RuntimeError, KeyError, IndexError, TypeError, ArithmeticError, struct.error, zlib.error)
+# tifffile logs what it finds odd in a file; without this a program that sets up no logging prints it above our own sentence.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
 def decode_tiff(path: Path) -> Decoded:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -245,6 +246,9 @@ def test_which_images_are_large(tmp_path, image, monkeypatch):
     assert not is_large(image)
     monkeypatch.setattr(large_work, "LARGE_PX", 1000)
     assert is_large(image)
+    assert not is_large(image, whole=True)
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 300 * 410 // 2 - 1)
+    assert is_large(image, whole=True)
     assert not is_large(tmp_path / "none.tif")
     (tmp_path / "empty.tif").touch()
     assert not is_large(tmp_path / "empty.tif")
@@ -265,8 +269,21 @@ def test_predict_files_sends_large_images_this_way(run, tmp_path, monkeypatch):
     assert "cut.tif: the TIFF file is cut short" in str(report.failed[0])
     assert any("equal those of one pass" in text for text in report.to_dict()["remarks"])
     assert seen[-1][0] == seen[-1][1]
+    # What takes the whole image is had of images that may be read at once.
+    assert predict_files(predictor, source / "deep", tmp_path / "other", overlay=True).ok
+    assert (tmp_path / "other" / "large_overlay.png").is_file()
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 5000)
     with pytest.raises(InputError, match=r"large.tif: is read by windows and answered with labels alone; leave out --overlay"):
-        predict_files(predictor, source / "deep", tmp_path / "other", overlay=True)
+        predict_files(predictor, source / "deep", tmp_path / "third", overlay=True)
+
+
+def test_a_net_that_sees_images_scaled_down_sees_them_whole(run, image, tmp_path, monkeypatch):
+    monkeypatch.setattr(large_work, "LARGE_PX", 1000)
+    predictor = Predictor.load(run, device="cpu", exact=True)
+    predictor.preprocess = replace(predictor.preprocess, max_side_px=64)
+    report = predict_files(predictor, image, tmp_path / "out")
+    assert report.ok
+    assert np.array_equal(read_mask(report.done[0]).values, predictor(image).labels)
 
 
 def test_a_million_pixels_each_way_in_a_small_file(run, tmp_path):

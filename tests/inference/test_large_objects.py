@@ -162,6 +162,7 @@ def test_predict_files_sends_large_images_this_way(predictor, image, tmp_path, m
     (tmp_path / "out" / "a.tif").unlink()
     with pytest.raises(InputError, match=r"a_ids.tif: is already there"):
         predict_files(predictor, image, tmp_path / "out")
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 5000)
     refused = r"a.tif: is read by windows and answered with --format labels,ids,coco,geojson alone; leave out "
     with pytest.raises(InputError, match=refused + "--format masks"):
         predict_files(predictor, image, tmp_path / "other", formats=["masks"])
