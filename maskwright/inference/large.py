@@ -41,6 +41,7 @@ def predict_large(
     *,
     formats: Sequence[str] = (LABELS,),
     vector_crs: str = "auto",
+    overlay: bool = False,
 ) -> LargeReport:
     """Write the class of each pixel of an image of any size, or its objects.
 
@@ -49,6 +50,7 @@ def predict_large(
         progress: called with (finished, all) tiles
         formats: of objects, see LargeObjects
         vector_crs: of polygons, see Segmentation.save
+        overlay: write <name>_overlay.png as well, at a size for looking at (overview.py)
 
     Raises:
         InputError, FormatError: the image cannot be read, or is none for this model; the answer cannot be written. What is
@@ -57,16 +59,16 @@ def predict_large(
     image = open_windows(source)
     try:
         if predictor.finds_objects:
-            return LargeObjects(predictor, Measured(image), target, formats, vector_crs).run(progress)
-        return _LargeLabels(predictor, Measured(image), target).run(progress)
+            return LargeObjects(predictor, Measured(image), target, formats, vector_crs, overlay=overlay).run(progress)
+        return _LargeLabels(predictor, Measured(image), target, overlay=overlay).run(progress)
     finally:
         image.close()
 
 
 class _LargeLabels(Windowed[NDArray[np.float32]]):
-    def __init__(self, predictor: Predictor, source: Measured, target: Path) -> None:
+    def __init__(self, predictor: Predictor, source: Measured, target: Path, *, overlay: bool) -> None:
         view = _view(predictor, source.image.hw)
-        super().__init__(predictor, source, target, view, np.dtype(predictor.classes.dtype))
+        super().__init__(predictor, source, target, view, np.dtype(predictor.classes.dtype), overlay=overlay)
         self.blend = Blend(self.tiling, self.part.folder)
 
     def look(self, x: Tensor, frame: Frame) -> NDArray[np.float32]:
@@ -91,6 +93,7 @@ class _LargeLabels(Windowed[NDArray[np.float32]]):
             write_large_zarr(file, self.part.read, self.image.hw, self.predictor.classes)
         else:
             write_large_tiff(file, self.part.read, self.image.hw, self.predictor.classes, self.image.place)
+        self.draw(self.part.read)
         return file, None
 
     def last_remarks(self) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ from maskwright.inference.tiled import TILE_PX, tiles_for
 from maskwright.inference.tiling import Tiling
 from maskwright.inference.windowed import Read, View, Windowed, within
 from maskwright.instances import Instances
-from maskwright.io.large_masks import write_large_ids, write_large_tiff, write_large_zarr
+from maskwright.io.large_masks import Rows, write_large_ids, write_large_tiff, write_large_zarr
 from maskwright.io.measured import Measured
 from maskwright.io.windows import ZARR_SUFFIX
 from maskwright.result import LABELS
@@ -51,14 +51,21 @@ class LargeObjects(Windowed[Instances]):
     """
 
     def __init__(
-        self, predictor: Predictor, source: Measured, target: Path, formats: Sequence[str], vector_crs: str = "auto"
+        self,
+        predictor: Predictor,
+        source: Measured,
+        target: Path,
+        formats: Sequence[str],
+        vector_crs: str = "auto",
+        *,
+        overlay: bool = False,
     ) -> None:
         hw, place = source.image.hw, source.image.place
         # A wish that cannot be had is refused before any work.
         self.place = place_for(place, vector_crs, str(source.image.path), default=WGS84) if GEOJSON in formats else None
         self.stated = stated_crs(source.image.path, self.place) if self.place else ""
         self.formats = [name for name in LARGE_FORMATS if name in formats]
-        super().__init__(predictor, source, target, view_of_objects(predictor, hw), np.dtype(np.uint8))
+        super().__init__(predictor, source, target, view_of_objects(predictor, hw), np.dtype(np.uint8), overlay=overlay)
         self._row: list[Piece] = []
 
     def key(self) -> dict[str, Any]:
@@ -82,7 +89,7 @@ class LargeObjects(Windowed[Instances]):
         with self.part.explained():
             found = WholeObjects(self.part.folder / "objects.jsonl", self.image.hw, self.predictor.classes, self._stitched())
         written = []
-        if LABELS in self.formats or IDS in self.formats:
+        if LABELS in self.formats or IDS in self.formats or self.overlay:
             written += self._maps(found)
         if COCO in self.formats:
             written.append(self._named(ENDINGS[COCO]))
@@ -109,15 +116,18 @@ class LargeObjects(Windowed[Instances]):
             with self.part.explained():
                 for number, piece in found.upwards():
                     ids.paint(piece.corner_xy, piece.mask.to_mask(), number)
-            written = [self._labels(ids, found)] if LABELS in self.formats else []
+            classes = self._classes(ids, found)
+            written = [self._labels(classes)] if LABELS in self.formats else []
             if IDS in self.formats:
                 written.append(self._named(f"_ids{self.suffix}"))
                 write_large_ids(written[-1], ids.read, self.image.hw, self.image.place)
+            self.draw(classes)
         finally:
             ids.close()
         return written
 
-    def _labels(self, ids: Raw, found: WholeObjects) -> Path:
+    def _classes(self, ids: Raw, found: WholeObjects) -> Rows:
+        """What gives the class of the object on top at each pixel."""
         classes = self.predictor.classes
         nothing = classes.ignore_id if classes.background is None else classes.background
         class_of = np.array([nothing, *found.class_ids], classes.dtype)
@@ -127,11 +137,14 @@ class LargeObjects(Windowed[Instances]):
             labels[self.part.read(rows) == VOID] = classes.ignore_id
             return labels
 
+        return rows_of
+
+    def _labels(self, rows: Rows) -> Path:
         file = self._named(self.suffix)
         if self.suffix == ZARR_SUFFIX:
-            write_large_zarr(file, rows_of, self.image.hw, classes)
+            write_large_zarr(file, rows, self.image.hw, self.predictor.classes)
         else:
-            write_large_tiff(file, rows_of, self.image.hw, classes, self.image.place)
+            write_large_tiff(file, rows, self.image.hw, self.predictor.classes, self.image.place)
         return file
 
     def _named(self, ending: str) -> Path:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from maskwright.errors import InputError
+from maskwright.inference.jobs import Job
 from maskwright.inference.large import LARGE_PX, predict_large
 from maskwright.inference.large_objects import LARGE_FORMATS
 from maskwright.inference.predictor import Failure, Predictor
@@ -17,8 +18,7 @@ from maskwright.io.windows import ZARR_SUFFIX, has_windows, is_zarr
 from maskwright.io.write import FULL
 from maskwright.result import LABELS
 
-if TYPE_CHECKING:
-    from maskwright.inference.files import Job
+OVERLAY = "--overlay"  # drawn of images by windows as well, at a size for looking at
 
 
 def is_large(path: Path, *, whole: bool = False) -> bool:
@@ -35,7 +35,8 @@ def is_large(path: Path, *, whole: bool = False) -> bool:
 
 def of_whole(formats: Sequence[str], pictures: Sequence[str], *, objects: bool = False, simplify: float = 0.0) -> list[str]:
     """What of the wishes can be had of whole images alone, as the options that ask for it; see LargeWork."""
-    asked = [*pictures, *(f"--format {name}" for name in formats if name not in _allowed(objects))]
+    beside = [option for option in pictures if option != OVERLAY]
+    asked = [*beside, *(f"--format {name}" for name in formats if name not in _allowed(objects))]
     return [*asked, "--simplify"] if simplify and "geojson" in formats and objects else asked
 
 
@@ -65,7 +66,7 @@ class LargeWork:
         vector_crs: str = "auto",
         simplify: float = 0.0,
     ) -> None:
-        self.jobs, self._formats, self._vector_crs = jobs, wanted, vector_crs
+        self.jobs, self._formats, self._vector_crs, self._overlay = jobs, wanted, vector_crs, OVERLAY in pictures
         asked = of_whole(wanted, pictures, objects=objects, simplify=simplify)
         if jobs and asked:
             answer = f"--format {','.join(_allowed(objects))}" if objects else "labels"
@@ -90,10 +91,8 @@ class LargeWork:
         reports, failed = [], []
         for job in self.jobs:
             try:
-                target = job.folder / job.name
-                reports.append(
-                    predict_large(predictor, job.source, target, progress, formats=self._formats, vector_crs=self._vector_crs)
-                )
+                wishes: dict[str, Any] = {"formats": self._formats, "vector_crs": self._vector_crs, "overlay": self._overlay}
+                reports.append(predict_large(predictor, job.source, job.folder / job.name, progress, **wishes))
             except (InputError, OSError) as error:
                 system = error if isinstance(error, OSError) else error.__cause__
                 if isinstance(system, OSError) and system.errno in FULL:

@@ -18,13 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from maskwright.inference.overview import overview
 from maskwright.inference.part import Part
 from maskwright.inference.predictor import Predictor
 from maskwright.inference.tiling import Tile, Tiling
 from maskwright.io.image import Image, Statistics
+from maskwright.io.large_masks import Rows
 from maskwright.io.measured import Measured
 from maskwright.io.whole_statistics import statistics, value_range
 from maskwright.io.windows import ZARR_SUFFIX, is_zarr
+from maskwright.io.write import write_png
 from maskwright.transforms import Frame, Preprocess
 
 WAITING = 2  # tiles that are read ahead, and tiles that wait to be finished
@@ -79,10 +82,20 @@ class Windowed(ABC, Generic[Found]):
     Args:
         target: of the answer, without suffix
         dtype: of what part keeps of each pixel
+        overlay: write <name>_overlay.png as well, see overview.py
     """
 
-    def __init__(self, predictor: Predictor, source: Measured, target: Path, view: View, dtype: np.dtype[Any]) -> None:
-        self.predictor, self.source, self.image = predictor, source, source.image
+    def __init__(
+        self,
+        predictor: Predictor,
+        source: Measured,
+        target: Path,
+        view: View,
+        dtype: np.dtype[Any],
+        *,
+        overlay: bool = False,
+    ) -> None:
+        self.predictor, self.source, self.image, self.overlay = predictor, source, source.image, overlay
         self.path = self.image.path
         self.tiling, self.preprocess, self.remarks = view
         predictor.prepare(len(self.tiling))  # before the key, which names the runtime
@@ -119,6 +132,13 @@ class Windowed(ABC, Generic[Found]):
         remarks = (*self.image.remarks, *self.remarks, *self.last_remarks())
         cost = self.tiling.seen_px / (self.image.hw[0] * self.image.hw[1]) - 1
         return LargeReport(self.path, file, self.passes, cost, remarks, counts)
+
+    def draw(self, labels: Rows) -> None:
+        """The picture for looking at, where it is wanted."""
+        if self.overlay:
+            like = self.as_part(np.zeros((1, 1, self.image.channels), self.image.dtype))
+            picture = overview(self.source, labels, self.predictor.classes, like)
+            write_png(self.stem.with_name(f"{self.stem.name}_overlay.png"), picture)
 
     def as_part(self, pixels: NDArray[Any]) -> Image:
         """Some pixels of the image, with what is known of the whole."""

@@ -14,7 +14,9 @@ import pytest
 import tifffile
 
 from maskwright.errors import InputError
-from maskwright.inference.files import as_stored, inputs_below, plan, predict_files
+from maskwright.inference.files import predict_files
+from maskwright.inference.jobs import inputs_below, plan
+from maskwright.inference.orientation import as_stored
 from maskwright.io import write
 from maskwright.io.image import Image
 from maskwright.result import Segmentation

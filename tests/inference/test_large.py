@@ -18,7 +18,7 @@ import torch
 import zarr
 
 from maskwright.errors import InputError
-from maskwright.inference import large, large_work, proof
+from maskwright.inference import large, large_work, overview, proof
 from maskwright.inference.files import predict_files
 from maskwright.inference.large import predict_large
 from maskwright.inference.large_work import is_large
@@ -27,6 +27,7 @@ from maskwright.inference.predictor import Predictor
 from maskwright.inference.tiled import tiled
 from maskwright.io.masks import read_mask
 from maskwright.io.read import read_image
+from maskwright.result import Segmentation
 
 from .conftest import CLASSES, picture
 
@@ -77,6 +78,18 @@ def test_exact_tiles_equal_one_pass(make_run, tmp_path, scaling, kind):
     predictor.tile = None
     assert np.array_equal(read_mask(tmp_path / "b.tif").values, whole(predictor, tmp_path / "a.tif"))
     assert "equal those of one pass" in found.remarks[-1]
+
+
+def test_exact_tiles_equal_one_pass_on_a_satellite_image(make_run, shared_data, tmp_path):
+    image = shared_data("zurich-tile") / "zh17.tif"
+    predictor = Predictor.load(make_run(channels=4), device="cpu", tile=256, exact=True)
+    predictor.preprocess = type(predictor.preprocess)(4, scaling="percentile")
+    found = predict_large(predictor, image, tmp_path / "b")
+    predictor.tile = None
+    expected = whole(predictor, image)
+    assert len(np.unique(expected)) > 1
+    assert np.array_equal(read_mask(tmp_path / "b.tif").values, expected)
+    assert found.tiles > 20
 
 
 def test_a_net_that_sees_everything_is_blended_and_says_so(run, image, tmp_path, monkeypatch):
@@ -270,11 +283,31 @@ def test_predict_files_sends_large_images_this_way(run, tmp_path, monkeypatch):
     assert any("equal those of one pass" in text for text in report.to_dict()["remarks"])
     assert seen[-1][0] == seen[-1][1]
     # What takes the whole image is had of images that may be read at once.
-    assert predict_files(predictor, source / "deep", tmp_path / "other", overlay=True).ok
-    assert (tmp_path / "other" / "large_overlay.png").is_file()
+    assert predict_files(predictor, source / "deep", tmp_path / "pictures", overlay=True).ok
+    assert (tmp_path / "pictures" / "large_overlay.png").is_file()
+    assert predict_files(predictor, source / "deep", tmp_path / "other", probabilities=True).ok
+    assert (tmp_path / "other" / "large_probs.npy").is_file()
     monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 5000)
-    with pytest.raises(InputError, match=r"large.tif: is read by windows and answered with labels alone; leave out --overlay"):
-        predict_files(predictor, source / "deep", tmp_path / "third", overlay=True)
+    with pytest.raises(
+        InputError, match=r"large.tif: is read by windows and answered with labels alone; leave out --probabilities"
+    ):
+        predict_files(predictor, source / "deep", tmp_path / "third", overlay=True, probabilities=True)
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "float32"])
+def test_the_overlay_is_one_of_the_reduced_image(run, tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(overview, "OVERVIEW_PX", 140)
+    tifffile.imwrite(tmp_path / "a.tif", picture(300, 410).astype(kind), photometric="minisblack", rowsperstrip=50)
+    predictor = Predictor.load(run, device="cpu", tile=128)
+    predict_large(predictor, tmp_path / "a.tif", tmp_path / "b", overlay=True)
+    seen, whole = read_image(tmp_path / "b_overlay.png").pixels, read_image(tmp_path / "a.tif")
+    # 410 px in squares of 3: 137 columns, the last one of 2 px; 300 px: 100 rows
+    labels = read_mask(tmp_path / "b.tif").values[1::3, np.minimum(np.arange(0, 410, 3) + 1, 409)]
+    sums = np.pad(whole.pixels[..., 0], ((0, 0), (0, 1)), mode="edge").reshape(100, 3, 137, 3).mean(axis=(1, 3))
+    means = (np.round(sums) if kind != "float32" else sums).astype(kind)[..., None]
+    expected = Segmentation(labels, predictor.classes, replace(whole, pixels=means)).overlay()
+    assert np.array_equal(seen[:100], expected[:100])
+    assert seen.shape == expected.shape
 
 
 def test_a_net_that_sees_images_scaled_down_sees_them_whole(run, image, tmp_path, monkeypatch):

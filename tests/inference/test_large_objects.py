@@ -22,8 +22,10 @@ from maskwright.inference.part import part_folder
 from maskwright.inference.predictor import Predictor
 from maskwright.instances import Instances
 from maskwright.io.masks import read_mask
+from maskwright.io.read import read_image
 from maskwright.models.mask_rcnn import TINY, MaskRCNN
 from maskwright.ops.components import components
+from maskwright.result import Segmentation
 from maskwright.transforms import Preprocess
 
 CLASSES = ClassMap((0, 2, 5), ("background", "ship", "buoy"))
@@ -73,7 +75,7 @@ def image(tmp_path):
 
 
 def test_every_file_holds_the_objects_of_the_whole(predictor, image, tmp_path):
-    report = predict_large(predictor, image, tmp_path / "out" / "a", formats=LARGE_FORMATS, vector_crs="pixels")
+    report = predict_large(predictor, image, tmp_path / "out" / "a", formats=LARGE_FORMATS, vector_crs="pixels", overlay=True)
     whole = components_of(drawn(), (300, 410))
     assert report.counts == {"ship": 3, "buoy": 2}
     assert report.file == tmp_path / "out" / "a.tif"
@@ -91,7 +93,25 @@ def test_every_file_holds_the_objects_of_the_whole(predictor, image, tmp_path):
     features = json.loads((tmp_path / "out" / "a.geojson").read_text())["features"]
     assert [f["properties"]["id"] for f in features] == [1, 2, 3, 4, 5]
     assert sorted(f["properties"]["class"] for f in features) == ["buoy"] * 2 + ["ship"] * 3
+    drawn_over = Segmentation(whole.to_labels(), CLASSES, read_image(image)).overlay()
+    assert np.array_equal(read_image(tmp_path / "out" / "a_overlay.png").pixels, drawn_over)
     assert not part_folder(tmp_path / "out" / "a").exists()
+
+
+def test_buildings_and_roads_of_a_real_city_are_those_of_the_whole(predictor, shared_data, tmp_path):
+    colours = tifffile.imread(shared_data("zurich-tile") / "zh17_gt.tif").astype(np.int64)
+    kinds = {(100, 100, 100): 100, (0, 0, 0): 200}  # buildings, roads: those run through nearly every tile
+    pixels = sum(np.uint8(value) * (colours == kind).all(axis=2).astype(np.uint8) for kind, value in kinds.items())
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack", tile=(64, 64))
+    report = predict_large(predictor, tmp_path / "a.tif", tmp_path / "b", formats=["coco", "ids"])
+    whole = components_of(pixels, pixels.shape)
+    rows = json.loads((tmp_path / "b_coco.json").read_text())["annotations"]
+    assert len(whole.masks) > 100
+    assert {(row["category_id"], mask_of_row(row, "", pixels.shape)) for row in rows} == set(
+        zip(whole.class_ids.tolist(), whole.masks, strict=True)
+    )
+    assert report.counts == {"ship": sum(whole.class_ids == 2), "buoy": sum(whole.class_ids == 5)}
+    assert len(np.unique(tifffile.imread(tmp_path / "b_ids.tif"))) == len(whole.masks) + 1
 
 
 def test_polygons_lie_on_the_map(predictor, image, tmp_path):
@@ -166,8 +186,8 @@ def test_predict_files_sends_large_images_this_way(predictor, image, tmp_path, m
     refused = r"a.tif: is read by windows and answered with --format labels,ids,coco,geojson alone; leave out "
     with pytest.raises(InputError, match=refused + "--format masks"):
         predict_files(predictor, image, tmp_path / "other", formats=["masks"])
-    with pytest.raises(InputError, match=refused + "--overlay, --simplify"):
-        predict_files(predictor, image, tmp_path / "other", formats=["geojson"], overlay=True, simplify=2.0)
+    with pytest.raises(InputError, match=refused + "--blur-background, --simplify"):
+        predict_files(predictor, image, tmp_path / "other", formats=["geojson"], blur_background_px=3, simplify=2.0)
 
 
 def test_coordinates_that_cannot_be_had_are_refused_before_any_work(predictor, tmp_path):
