@@ -101,7 +101,7 @@ def ways(run: Path, sources: Sequence[Path], *, int8: bool) -> dict[str, Way]:
 
     found = {"plain script, same weights": plain, "plain script, smp.Unet": peer, "predict": ours()}
     found["predict --runtime torch"] = ours(runtime="torch")
-    found["predict --precision bf16"] = ours(precision="bf16")  # also where it was measured not to agree
+    found["predict --runtime openvino --precision bf16"] = ours(runtime="openvino", precision="bf16")  # agreeing or not
     if int8:
         found["predict --precision int8"] = ours(precision="int8")
     return found

@@ -276,14 +276,15 @@ def predict(
         passes=uncertainty, min_score=min_score, overlap=overlap,
     )  # fmt: skip
     default = Path("predictions") / sources[0].resolve().stem
-    if out is None and has_unfinished(default):
-        out = default  # an interrupted job goes on there
+    going_on = not overwrite and has_unfinished(out or default)
+    if going_on:
+        out = out or default  # an interrupted job goes on there
     with folder_for(out, default, overwrite) as folder, progress("predicting") as step:
         report = predict_files(
             predictor, sources, folder, overlay=overlay, probabilities=probabilities, overwrite=overwrite,
             stored_orientation=stored_orientation, formats=format_.split(",") if format_ else (),
             blur_background_px=blur_background, vector_crs=vector_crs, simplify=simplify,
-            slice_axis=slice_axis, workers=workers, progress=step,
+            slice_axis=slice_axis, workers=workers, going_on=going_on, progress=step,
         )  # fmt: skip
     if as_json:
         print_json({"out": str(folder), "runtime": predictor.runtime, **report.to_dict()})

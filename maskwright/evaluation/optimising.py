@@ -25,6 +25,7 @@ from maskwright.inference.prepared import keep_prepared
 from maskwright.inference.probes import read_probes, spread
 from maskwright.inference.quantising import MOST_DROP, Quantisation, quantised
 from maskwright.inference.runtimes import Run, Way, require
+from maskwright.io.image import Image
 
 CALIBRATED_ON = 64  # training images
 SCORED_ON = 200  # validation images at most, each scored once in fp32 and once for every model that is tried
@@ -101,24 +102,32 @@ def _prepared_int8(run: Path, dataset: Dataset, split: str, most_drop: float) ->
     fitted = dataset.split("train")
     images = [dataset.read(fitted[k]).image for k in spread(len(fitted), CALIBRATED_ON)]
     plain, channels = labels.takes_bytes(images[0]), images[0].channels
-    alike = [image for image in images if (labels.takes_bytes(image), image.channels) == (plain, channels)]
+    alike = [image for image in images if _kind(labels, image) == (plain, channels)]
     pairs = dataset.split(split)
     pairs = tuple(pairs[k] for k in spread(len(pairs), SCORED_ON))
+    scored = [pair for pair in pairs if _kind(labels, dataset.read(pair).image) == (plain, channels)]
+    if not scored:
+        raise InputError(f"{run}: no image of the split {split} is of the kind that int8 is calibrated on; take bf16 or fp32.")
     graph, example = labels.graph(plain, channels)
     found, said = quantised(
         to_openvino(graph, (example,), FREE),
         [labels.input_of(image) for image in alike],
-        lambda run_: _mean_iou(labels, run_, dataset, pairs),
+        lambda run_: _mean_iou(labels, run_, dataset, tuple(scored)),
         most_drop,
     )
     more = {
         "split": split,
-        "scored": len(pairs),
+        "scored": len(scored),
         "machine": here(torch.device("cpu")),
         "created": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
     }
     keep_prepared(run, found, said, weights=weights_hash(model), plain=plain, channels=channels, more=more)
     return said
+
+
+def _kind(labels: GraphLabels, image: Image) -> tuple[bool, int]:
+    """Which graph an image takes: whether it takes bytes, and the channels."""
+    return labels.takes_bytes(image), image.channels
 
 
 def _mean_iou(labels: GraphLabels, run: Run, dataset: Dataset, pairs: tuple[Pair, ...]) -> float:

@@ -132,6 +132,8 @@ def _default(run: Path, name: str) -> Path:
 def _check_place(place: Path, overwrite: bool) -> None:
     if place.is_file():
         raise InputError(f"{place}: is a file; an export is a folder, choose another --out.")
+    if place.is_dir() and any(place.iterdir()) and not (place / CERTIFICATE).is_file():
+        raise InputError(f"{place}: holds something else than an export, which would be lost; choose another --out.")
     if place.is_dir() and any(place.iterdir()) and not overwrite:
         raise InputError(f"{place}: is already there; give --overwrite to replace it, or choose another --out.")
 

@@ -17,11 +17,11 @@ from typing import Any
 from maskwright.annotations.saving import ENDINGS, checked
 from maskwright.annotations.vector_files import check_drawing
 from maskwright.errors import InputError
-from maskwright.inference.jobs import Job, check_free, inputs_below, plan
-from maskwright.inference.large_work import LargeWork, is_large, of_whole
+from maskwright.inference.jobs import Job, answer_of, check_free, inputs_below, plan
+from maskwright.inference.large_work import OVERLAY, LargeWork, is_large, of_whole
 from maskwright.inference.pictures import PictureWork
 from maskwright.inference.predictor import Failure, Predictor
-from maskwright.inference.video import VideoReport, predict_videos
+from maskwright.inference.video import VideoReport, check_videos, predict_videos
 from maskwright.inference.volumes import VolumeReport, VolumeWork, share_formats
 from maskwright.io.video import is_video
 from maskwright.io.volumes import is_volume_file
@@ -81,6 +81,7 @@ def predict_files(
     simplify: float = 0.0,
     slice_axis: str = "auto",
     workers: int = 2,
+    going_on: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> PredictReport:
     """Segment files and folders of images and volumes, and videos by name, into out.
@@ -98,6 +99,7 @@ def predict_files(
         vector_crs, simplify: of polygons, see Segmentation.save
         slice_axis: along which NIfTI volumes are cut, see io/nifti_axes.py
         workers: threads that read, and threads that write
+        going_on: pictures and large images whose answers are there are kept as they are: the job was interrupted
         progress: called with (finished, all) after each input
 
     Raises:
@@ -125,11 +127,16 @@ def predict_files(
         blur_background_px=blur_background_px,
         stored_orientation=stored_orientation,
     )
+    endings = [OF_CLASSES.get(name) or ENDINGS[name] for name in pictures.formats if name != LABELS]
+    needed = [*endings, *pictures.beside]
+    kept = {job: file for job in planned if going_on and (file := answer_of(job, needed, labels=LABELS in pictures.formats))}
+    planned = tuple(job for job in planned if job not in kept)
+    alone = [option for option in pictures.beside.values() if option != OVERLAY]
+    check_videos(videos, out, alone, masks=LABELS in formats, overwrite=overwrite)
     jobs, large = _shared(predictor, planned, pictures)
-    more = [OF_CLASSES.get(name) or ENDINGS[name] for name in pictures.formats if name != LABELS]
-    check_free(planned, [*more, *pictures.beside, *large.endings], overwrite=overwrite)
+    check_free(planned, [*endings, *pictures.beside, *large.endings], overwrite=overwrite)
     counts_file = out / COUNTS_FILE
-    if predictor.finds_objects and not overwrite and counts_file.exists():
+    if predictor.finds_objects and not (overwrite or going_on) and counts_file.exists():
         raise InputError(f"{counts_file}: is already there. Give --overwrite to replace it, or another folder with --out.")
 
     every = len(jobs) + volumes.slices
@@ -137,7 +144,7 @@ def predict_files(
     done, failed = pictures.predict(
         predictor, jobs, workers=workers, progress=lambda finished: progress(finished, every) if progress else None
     )
-    counts = tuple(pictures.counts.items())
+    counts = (*(_read_counts(counts_file) if kept else ()), *pictures.counts.items())
     _write_counts(counts_file, counts)
     measured, unanswered = volumes.predict(predictor, before=len(jobs), readers=workers, progress=progress)
     watched, broken = predict_videos(predictor, videos, out, masks=LABELS in formats, overwrite=overwrite, progress=progress)
@@ -147,7 +154,7 @@ def predict_files(
         counts += of_large
         _write_counts(counts_file, counts)
     return PredictReport(
-        (*done, *(one.file for one in measured), *(one.file for one in answered)),
+        (*kept.values(), *done, *(one.file for one in measured), *(one.file for one in answered)),
         (*failed, *unanswered, *broken, *too_large),
         counts,
         measured,
@@ -186,6 +193,15 @@ def _formats(predictor: Predictor, given: Sequence[str], *, probabilities: bool)
     if probabilities and predictor.finds_objects:
         raise InputError("--probabilities are of pixels, this model scores objects; leave it out.")
     return formats
+
+
+def _read_counts(path: Path) -> tuple[tuple[str, dict[str, int]], ...]:
+    """What an interrupted job has counted."""
+    if not path.is_file():
+        return ()
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return tuple((row.pop("image"), {name: int(count) for name, count in row.items()}) for row in rows)
 
 
 def _write_counts(path: Path, counts: Sequence[tuple[str, dict[str, int]]]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskwright.errors import InputError
+from maskwright.inference.part import part_folder
 from maskwright.io.nifti import NIFTI_SUFFIXES
 from maskwright.io.read import IMAGE_SUFFIXES
 from maskwright.io.volumes import is_volume_file
@@ -54,6 +55,21 @@ def plan(below: Mapping[Path, Path], out: Path) -> tuple[Job, ...]:
         below = {path: path.absolute().relative_to(shared) for path in below}
     stems = Counter(map(_stem, below.values()))
     return tuple(Job(path, out / b.parent, b.stem if stems[_stem(b)] == 1 else b.name) for path, b in below.items())
+
+
+def answer_of(job: Job, endings: Sequence[str], *, labels: bool) -> Path | None:
+    """The first file of a job's answer, if all of it is there.
+
+    Args:
+        endings: of the files that the answer has; labels: whether it has a mask as well
+    """
+    if part_folder(job.folder / job.name).exists():
+        return None
+    wanted = [job.folder / f"{job.name}{ending}" for ending in endings]
+    if labels:
+        masks = [job.folder / f"{job.name}{suffix}" for suffix in (*SUFFIXES.values(), ZARR_SUFFIX)]
+        wanted.insert(0, next((mask for mask in masks if mask.exists()), masks[0]))
+    return wanted[0] if wanted and all(path.exists() for path in wanted) else None
 
 
 def check_free(jobs: Sequence[Job], more: Sequence[str], *, overwrite: bool) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from maskwright.errors import InputError
+from maskwright.errors import InputError, MissingExtraError
 from maskwright.inference.jobs import Job
 from maskwright.inference.large import LARGE_PX, predict_large
 from maskwright.inference.large_objects import LARGE_FORMATS
@@ -93,7 +93,7 @@ class LargeWork:
             try:
                 wishes: dict[str, Any] = {"formats": self._formats, "vector_crs": self._vector_crs, "overlay": self._overlay}
                 reports.append(predict_large(predictor, job.source, job.folder / job.name, progress, **wishes))
-            except (InputError, OSError) as error:
+            except (InputError, MissingExtraError, OSError) as error:
                 system = error if isinstance(error, OSError) else error.__cause__
                 if isinstance(system, OSError) and system.errno in FULL:
                     raise

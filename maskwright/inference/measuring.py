@@ -11,6 +11,7 @@ import platform
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -129,16 +130,16 @@ def measure(
 
 def kept_measurement(model: nn.Module, manifest: Manifest, device: torch.device) -> Measurement | None:
     """What was measured of every runtime for these weights on this machine, by training or later; None if it was not."""
+    # What was measured later, by hand or on another machine, comes first.
+    with suppress(OSError, ValueError, KeyError, TypeError):  # never measured, or the file is damaged
+        return Measurement.from_dict(json.loads(_file(model, device).read_text(encoding="utf-8")))
     there = {way.runtime for way in ways_on(device)}
     known = manifest.runtimes or {}
     if known.get("machine") == here(device) and (
         there == {"torch"} or any(w["way"].split()[0] != "torch" for w in known["ways"])
     ):
         return Measurement.from_dict(known)
-    try:
-        return Measurement.from_dict(json.loads(_file(model, device).read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # never measured, or the file is damaged: it is measured again
+    return None
 
 
 def keep_measurement(model: nn.Module, device: torch.device, found: Measurement) -> None:

@@ -26,7 +26,8 @@ def as_stored(found: Segmentation) -> Segmentation:
         return replace(found, instances=turned, labels=back(found.labels), image=image)
     probs = None if found.probs is None else np.stack([back(p) for p in found.probs])
     confidence = None if found.confidence is None else back(found.confidence)
-    return replace(found, labels=back(found.labels), image=image, confidence=confidence, probs=probs)
+    uncertainty = None if found.uncertainty is None else back(found.uncertainty)
+    return replace(found, labels=back(found.labels), image=image, confidence=confidence, probs=probs, uncertainty=uncertainty)
 
 
 # From displayed to stored, on (H, W, ...), by EXIF orientation. 6 is displayed after a quarter turn clockwise, so its way

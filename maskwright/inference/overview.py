@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskwright.classes import ClassMap
-from maskwright.io.image import Image
+from maskwright.io.image import Image, nominal_range
 from maskwright.io.large_masks import Rows
 from maskwright.io.measured import BLOCK_PX, Measured
 from maskwright.result import Segmentation
@@ -17,18 +16,15 @@ from maskwright.result import Segmentation
 OVERVIEW_PX = 2048  # most of the longer side
 
 
-def overview(source: Measured, labels: Rows, classes: ClassMap, like: Image) -> NDArray[np.uint8]:
-    """(h, w, 3) the overlay at a whole fraction of the image's size: means of the pixels, the class in the middle of each square.
-
-    Args:
-        like: a part of the image, with its range of values
-    """
+def overview(source: Measured, labels: Rows, classes: ClassMap) -> NDArray[np.uint8]:
+    """(h, w, 3) the overlay at a whole fraction of the image's size: means of pixels, the class in the middle of each square."""
     step = -(-max(source.image.hw) // OVERVIEW_PX)
     pixels = _reduced(source, step)
     chosen = np.concatenate([labels(rows)[_middles(rows, step) - rows.start] for rows in _bands(source.image.hw[0], step)])
     chosen = chosen[:, _middles(slice(0, source.image.hw[1]), step)]
-    # Statistics of the whole would no longer be those of the means.
-    return Segmentation(chosen, classes, replace(like, pixels=pixels, statistics=None)).overlay()
+    top = source.image.top
+    value_range = nominal_range(pixels) if top is None else (0.0, float(top))
+    return Segmentation(chosen, classes, Image(pixels, source.image.path, value_range, container="tiff")).overlay()
 
 
 def _reduced(source: Measured, step: int) -> NDArray[Any]:

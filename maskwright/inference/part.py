@@ -32,8 +32,8 @@ def part_folder(target: Path) -> Path:
 
 
 def has_unfinished(folder: Path) -> bool:
-    """Whether a job in this folder was interrupted and can go on."""
-    return folder.is_dir() and next(folder.glob(f".*.part/{STATE}"), None) is not None
+    """Whether a job in this folder, or in one below it, was interrupted and can go on."""
+    return folder.is_dir() and next(folder.rglob(f".*.part/{STATE}"), None) is not None
 
 
 class Raw:

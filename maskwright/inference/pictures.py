@@ -5,7 +5,6 @@ The net runs in the calling thread, files are read and written in a few others.
 
 from __future__ import annotations
 
-import errno
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,11 +18,8 @@ from maskwright.inference.jobs import Job
 from maskwright.inference.large_work import OVERLAY
 from maskwright.inference.orientation import as_stored
 from maskwright.inference.predictor import Failure, Predictor
-from maskwright.io.write import write_png
+from maskwright.io.write import disk_ends_it, write_png
 from maskwright.result import Segmentation
-
-# A disk in this state refuses every later file as well.
-_DISK_ENDS_IT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @dataclass
@@ -126,7 +122,6 @@ def _outcome(job: Job, written: Future[Path] | Failure) -> Path | Failure:
     try:
         return written.result()
     except (InputError, OSError) as error:
-        system = error if isinstance(error, OSError) else error.__cause__
-        if isinstance(system, OSError) and system.errno in _DISK_ENDS_IT:
+        if disk_ends_it(error):
             raise
         return Failure(str(job.source), str(error))

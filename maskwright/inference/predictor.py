@@ -33,7 +33,9 @@ from maskwright.inference.decode import decode
 from maskwright.inference.engine import Engine
 from maskwright.inference.labelling import GraphLabels
 from maskwright.inference.objects import MIN_SCORE, decode_objects
+from maskwright.inference.proof import owned_bands
 from maskwright.inference.tiled import in_pieces, tiles_for
+from maskwright.inference.tiling import Tiling
 from maskwright.inference.tta import flipped
 from maskwright.inference.uncertainty import check_samples, monte_carlo
 from maskwright.instances import Instances
@@ -113,7 +115,10 @@ class Predictor:
         self.min_score = MIN_SCORE if min_score is None else min_score
         if self.finds_objects and precision == "int8":
             raise InputError(f"{manifest.model} finds objects, which int8 is not prepared for; take bf16 or fp32.")
-        wishes = {"runtime": runtime, "precision": precision, "exact": exact}
+        if passes and runtime not in ("auto", "torch"):
+            raise InputError(f"uncertainty draws dropout anew for each pass, which the runtime {runtime!r} cannot; take torch.")
+        # A converted network has no dropout left: its passes would all be the same.
+        wishes = {"runtime": "torch" if passes else runtime, "precision": precision, "exact": exact}
         self._engine = Engine(model, manifest, self.device, run=run, **wishes)  # type: ignore[arg-type]  # each as declared
         self._forward = flipped(self._engine.forward) if flips else self._engine.forward
         self.exact, self.tile, self.overlap = exact, tile, overlap
@@ -276,12 +281,19 @@ class Predictor:
         if self.finds_objects:
             return self._objects(image, x, frame, confidence or probabilities)
         try:
-            raw, variance = self._sampled(x) if self.passes else (in_pieces(self._forward, x, self.tile, self.overlap), None)
+            raw, variance = self._sampled(x) if self.passes else (self._pieces(x), None)
             found = decode(raw, frame, self.classes, confidence=confidence, probs=probabilities)
         except InputError as error:
             raise InputError(f"{image.path or image.name}: {error}") from error
         uncertainty = None if variance is None else frame.restore(variance[None])[0, 0].cpu().numpy()
         return Segmentation(found.labels, self.classes, image, found.confidence, found.probs, uncertainty=uncertainty)
+
+    def _pieces(self, x: Tensor) -> Iterable[Tensor]:
+        """The logits in one piece or in bands; exact ones are those of one pass, where any tile can be exact."""
+        hw = x.shape[2], x.shape[3]
+        if self.exact and tiles_for(hw, self.tile, self.overlap) and self.border_px is not None:
+            return owned_bands(self._forward, x, Tiling.owned(hw, self.tile, self.border_px))
+        return in_pieces(self._forward, x, self.tile, self.overlap)
 
     def all_objects(self, source: Source) -> Instances:
         """The objects of an image with whatever score, best first: what AP is taken over.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import isqrt
 
 import torch
@@ -36,8 +36,13 @@ def in_tiles(forward: Forward, image: Tensor, tiling: Tiling) -> Tensor:
     """(B, K, h, w) of an image in memory, in exact or blended tiles."""
     if not tiling.exact:
         return tiled(forward, tiling.tile_px, tiling.overlap_px)(image)
-    rows = [torch.cat([_owned(forward, image, tile) for tile in tiling.row(k)], dim=3) for k in range(len(tiling.rows))]
-    return torch.cat(rows, dim=2)
+    return torch.cat(list(owned_bands(forward, image, tiling)), dim=2)
+
+
+def owned_bands(forward: Forward, image: Tensor, tiling: Tiling) -> Iterator[Tensor]:
+    """The answer in exact tiles, a row of tiles after the other; as tiled.bands for blended ones."""
+    for k in range(len(tiling.rows)):
+        yield torch.cat([_owned(forward, image, tile) for tile in tiling.row(k)], dim=3)
 
 
 def _owned(forward: Forward, image: Tensor, tile: Tile) -> Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,10 +15,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from maskwright.errors import FormatError, InputError
+from maskwright.errors import FormatError, InputError, MissingExtraError
 from maskwright.inference.predictor import Failure, Predictor
 from maskwright.io.video import Video, VideoFrame, video_writer
-from maskwright.io.write import atomic
+from maskwright.io.write import atomic, disk_ends_it
 from maskwright.result import Segmentation
 
 
@@ -80,9 +80,8 @@ def predict_video(
         InputError: a file is already there, or cannot be written.
         MissingExtraError: av is not installed.
     """
-    stem = Path(out) / Path(source).stem
-    overlay, table, folder = (stem.with_name(f"{stem.name}{end}") for end in ("_overlay.mp4", "_frames.csv", "_masks"))
-    _check_free([overlay, table, *([folder] if masks else [])], overwrite=overwrite)
+    overlay, table, folder = targets = _targets(Path(source), Path(out))
+    _check_free(targets if masks else targets[:2], overwrite=overwrite)
     count = 0
     with ExitStack() as opened:
         video = opened.enter_context(Video(source))
@@ -112,25 +111,48 @@ def predict_videos(
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[tuple[VideoReport, ...], list[Failure]]:
-    """predict_video over several; one that cannot be read is a failure, and so is each problem of one that can.
+    """predict_video over several; one that cannot be answered is a failure, and so is each problem of one that can.
 
     Raises:
-        InputError: two videos would write the same files, or see predict_video.
+        InputError: the disk is full.
     """
-    names = Counter(source.stem.casefold() for source in sources)
-    twice = [source for source in sources if names[source.stem.casefold()] > 1]
-    if twice:
-        raise InputError(f"{twice[0]} and {twice[1]}: both would write {out / twice[0].stem}_overlay.mp4. Predict them apart.")
     reports, failed = [], []
     for source in sources:
         try:
             report = predict_video(predictor, source, out, masks=masks, overwrite=overwrite, progress=progress)
-        except FormatError as error:
+        except (InputError, MissingExtraError) as error:
+            if disk_ends_it(error):
+                raise
             failed.append(Failure(str(source), str(error)))
         else:
             reports.append(report)
             failed += [Failure(str(source), problem) for problem in report.problems]
     return tuple(reports), failed
+
+
+def check_videos(
+    sources: list[Path], out: Path, pictures_alone: Sequence[str], *, masks: bool = False, overwrite: bool = False
+) -> None:
+    """Refuse what cannot be, before any work.
+
+    Args:
+        pictures_alone: options that were given and that only pictures have
+
+    Raises:
+        InputError: there is one, two videos would write the same files, or a file is already there.
+    """
+    if sources and pictures_alone:
+        raise InputError(f"{sources[0]}: videos have no {', '.join(pictures_alone)}; leave it out, or predict them apart.")
+    names = Counter(source.stem.casefold() for source in sources)
+    twice = [source for source in sources if names[source.stem.casefold()] > 1]
+    if twice:
+        raise InputError(f"{twice[0]} and {twice[1]}: both would write {out / twice[0].stem}_overlay.mp4. Predict them apart.")
+    for source in sources:
+        _check_free(_targets(source, out)[: 3 if masks else 2], overwrite=overwrite)
+
+
+def _targets(source: Path, out: Path) -> list[Path]:
+    return [out / f"{source.stem}{end}" for end in ("_overlay.mp4", "_frames.csv", "_masks")]
 
 
 def _answers(predictor: Predictor, video: Video) -> Iterator[tuple[VideoFrame, Segmentation]]:

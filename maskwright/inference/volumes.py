@@ -7,7 +7,6 @@ with the number of slices. Where the model scales by an image's own values, the 
 from __future__ import annotations
 
 import csv
-import errno
 import io
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,16 +22,16 @@ from numpy.typing import NDArray
 from maskwright.errors import InputError, MissingExtraError
 from maskwright.inference.predictor import Failure, Predictor
 from maskwright.io.image import Image
+from maskwright.io.scratch import mapped
 from maskwright.io.volume import Volume
 from maskwright.io.volumes import volumes_among
-from maskwright.io.write import write_png, write_text
+from maskwright.io.write import disk_ends_it, write_png, write_text
 from maskwright.result import LABELS, SUFFIXES, Segmentation
 
 VOLUMES_FILE = "volumes.csv"
 NIFTI = "nifti"
 FORMATS = (LABELS, NIFTI)
 # A disk in this state refuses every later file as well.
-DISK_ENDS_IT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -207,7 +206,7 @@ def predict_volume(
     try:
         with tempfile.TemporaryFile() as scratch:
             volume = job.volume
-            labels = np.memmap(scratch, predictor.classes.dtype, "w+", shape=(len(volume), *volume.hw))
+            labels = mapped(scratch, predictor.classes.dtype, (len(volume), *volume.hw))
             remarks = (*volume.remarks, *_fill(predictor, volume, labels, readers, step))
             for target in job.targets:
                 save = volume.save_nifti if target.name.endswith(SUFFIXES[NIFTI]) else volume.save_labels
@@ -216,7 +215,7 @@ def predict_volume(
                 _write_overlay(predictor, job, labels)
             counted = _voxels(predictor, labels)
     except (InputError, MissingExtraError) as error:
-        if isinstance(error.__cause__, OSError) and error.__cause__.errno in DISK_ENDS_IT:
+        if disk_ends_it(error):
             raise
         return Failure(str(job.volume.path), str(error))
     return VolumeReport(str(volume.path), job.targets[0], counted, volume.voxel_ml, tuple(dict.fromkeys(remarks)))

@@ -136,8 +136,7 @@ class Windowed(ABC, Generic[Found]):
     def draw(self, labels: Rows) -> None:
         """The picture for looking at, where it is wanted."""
         if self.overlay:
-            like = self.as_part(np.zeros((1, 1, self.image.channels), self.image.dtype))
-            picture = overview(self.source, labels, self.predictor.classes, like)
+            picture = overview(self.source, labels, self.predictor.classes)
             write_png(self.stem.with_name(f"{self.stem.name}_overlay.png"), picture)
 
     def as_part(self, pixels: NDArray[Any]) -> Image:
@@ -146,9 +145,9 @@ class Windowed(ABC, Generic[Found]):
 
     def key(self) -> dict[str, Any]:
         """All that the answer follows from."""
-        stat = self.path.stat()
+        stats = [file.stat() for file in (self.path.rglob("*") if self.path.is_dir() else [self.path])]
         return {
-            "image": [str(self.path.resolve()), stat.st_size, stat.st_mtime_ns],
+            "image": [str(self.path.resolve()), len(stats), sum(s.st_size for s in stats), max(s.st_mtime_ns for s in stats)],
             "weights": self.predictor.weights_hash,
             "runtime": self.predictor.runtime,
             "preprocess": self.predictor.preprocess.to_dict(),

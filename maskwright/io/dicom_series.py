@@ -103,7 +103,9 @@ class DicomVolume(Volume):
                 f"{one} and {other.name}: lie at one place in the patient ({len(double)} such pairs in the series). Several "
                 f"points in time or echoes in one series cannot be one volume; put each into a folder of its own."
             )
-        gaps = np.flatnonzero(np.abs(steps - usual) > UNEVEN * usual) if not len(double) else double
+        # The frames of one file may run either way.
+        onward = steps if np.median(steps) >= 0 or not len(steps) else -steps
+        gaps = np.flatnonzero(np.abs(onward - usual) > UNEVEN * usual) if not len(double) else double
         if len(gaps):
             k = int(gaps[0])
             place = f"{self.files[k].name} and {self.files[k + 1].name}" if self.frames == 1 else f"frames {k} and {k + 1}"
@@ -129,7 +131,9 @@ class DicomVolume(Volume):
         directions, positions = orientation_of(self.headers[0]), self.positions()
         if directions is not None and positions is not None and len(positions) > 1:
             normal = np.cross(directions[0], directions[1])
-            return _usual(np.diff([float(normal @ p) for p in positions]))
+            measured = _usual(np.diff([float(normal @ p) for p in positions]))
+            if measured > 0:  # frames of a film lie at one place
+                return measured
         measures = group(self.headers[0], "PixelMeasuresSequence", 0)
         for place in (measures, self.headers[0]):
             for key in ("SpacingBetweenSlices", "SliceThickness") if place is not None else ():

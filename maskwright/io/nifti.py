@@ -19,6 +19,7 @@ from maskwright.errors import MissingExtraError
 from maskwright.io.decoded import Decoded, bomb, pixel_limit
 from maskwright.io.nifti_axes import chosen_axis, view_of
 from maskwright.io.nifti_file import map_values, narrowed, open_header, scaling, with_channels
+from maskwright.io.scratch import mapped
 from maskwright.io.volume import Volume
 from maskwright.io.write import atomic
 
@@ -109,7 +110,7 @@ class NiftiVolume(Volume):
         header["intent_code"], header["intent_name"], header["descrip"] = LABEL_INTENT, b"", MARK
         header["aux_file"] = b""
         with tempfile.TemporaryFile() as scratch:
-            stored = np.memmap(scratch, classes.dtype, "w+", shape=(*self._shape, 1), order="F")
+            stored = mapped(scratch, classes.dtype, (*self._shape, 1), order="F")
             shown = self._shown(stored)
             for k in range(len(self)):
                 shown[k, :, :, 0] = labels[k]

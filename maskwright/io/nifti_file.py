@@ -96,7 +96,8 @@ def scaling(image: Any) -> tuple[float, float]:
 
 
 def _nearly_whole(value: float) -> float:
-    return float(round(value)) if abs(value - round(value)) < 1e-6 else value
+    whole = float(round(value))
+    return whole if abs(value - whole) < 1e-6 * abs(whole) else value
 
 
 def narrowed(path: Path, wide: NDArray[Any]) -> NDArray[Any]:

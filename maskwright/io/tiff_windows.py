@@ -87,12 +87,13 @@ class TiffWindows:
     def _window(self, rows: slice, cols: slice) -> NDArray[Any]:
         """(h, w, samples of all pages), put together from the segments under the window."""
         planes, depth = self._planes()
-        out = np.zeros((rows.stop - rows.start, cols.stop - cols.start, planes * depth * len(self._pages)), self._page.dtype)
+        shape = rows.stop - rows.start, cols.stop - cols.start, planes * depth * len(self._pages)
+        out = np.full(shape, self._page.nodata, self._page.dtype)  # what was never written: GDAL leaves empty tiles out
         for number in range(len(self._pages)):
             for index in self._under(rows, cols, planes):
                 segment, (top, left, plane) = self._segment(number, index, rows)
                 if segment is None:
-                    continue  # never written: GDAL leaves empty tiles out
+                    continue
                 height, width = segment.shape[:2]
                 y0, y1 = max(top, rows.start), min(top + height, rows.stop)
                 x0, x1 = max(left, cols.start), min(left + width, cols.stop)

@@ -25,8 +25,12 @@ def value_range(source: Measured) -> tuple[float, float]:
         return 0.0, float(image.top)
     if image.dtype.kind in "iu":
         return nominal_range(np.zeros(1, image.dtype))
-    found = [nominal_range(block) for block in source.blocks()]
-    return min(low for low, _ in found), max(high for _, high in found)
+    outer = [end for block in source.blocks() for end in _ends(block[np.isfinite(block)])]
+    return nominal_range(np.array(outer or [np.nan]))
+
+
+def _ends(values: NDArray[Any]) -> tuple[Any, ...]:
+    return (values.min(), values.max()) if values.size else ()
 
 
 def statistics(source: Measured, progress: Callable[[int, int], None] | None = None) -> Statistics:

@@ -61,8 +61,11 @@ def has_windows(path: Path) -> bool:
         return True
     if path.suffix.lower() not in TIFF_SUFFIXES or not path.is_file():
         return False
-    with path.open("rb") as file:
-        return file.read(4) in SIGNATURES
+    try:
+        with path.open("rb") as file:
+            return file.read(4) in SIGNATURES
+    except OSError:
+        return False  # whoever reads it then says why it cannot be read
 
 
 def open_windows(path: Path) -> Windows:

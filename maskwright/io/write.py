@@ -25,6 +25,8 @@ from maskwright.io.georeference import Georeference
 from maskwright.ops.colour import palette_of
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# A disk in this state refuses every later file as well.
+_ENDS_IT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -183,3 +185,9 @@ def fresh_folder(path: str | Path) -> Path:
             number += 1
         except OSError as error:
             raise InputError(explanation(candidate, error)) from error
+
+
+def disk_ends_it(error: BaseException) -> bool:
+    """Whether an error, or what caused it, says that the disk will refuse every later file too: full, or read-only."""
+    system = error if isinstance(error, OSError) else error.__cause__
+    return isinstance(system, OSError) and system.errno in _ENDS_IT

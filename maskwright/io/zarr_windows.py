@@ -16,6 +16,8 @@ from maskwright.io.georeference import Georeference
 from maskwright.io.image import stored
 from maskwright.io.tiff import MOST_BANDS_OF_UNNAMED_AXIS
 
+BROKEN = (OSError, ValueError, KeyError, TypeError, RuntimeError, IndexError)
+
 
 class ZarrWindows:
     """See Windows.
@@ -44,7 +46,10 @@ class ZarrWindows:
     def read(self, rows: slice, cols: slice) -> NDArray[Any]:
         """(h, w, C) stored values."""
         at: dict[str, slice | int] = {"y": rows, "x": cols, "c": slice(None), "1": 0}
-        part = np.asarray(self._array[tuple(at[letter] for letter in self._order)])
+        try:
+            part = np.asarray(self._array[tuple(at[letter] for letter in self._order)])
+        except BROKEN as error:
+            raise _damaged(self.path, error) from error
         return stored(np.moveaxis(part, 0, 2) if self._order.replace("1", "") == "cyx" else part, str(self.path))
 
     def close(self) -> None:
@@ -57,14 +62,24 @@ def _opened(path: Path) -> tuple[Any, str]:
         import zarr
     except ImportError:
         raise MissingExtraError("zarr", "zarr", f"{path}: reading zarr") from None
-    found: Any = zarr.open(str(path), mode="r")
-    if isinstance(found, zarr.Array):
-        return found, ""
+    try:
+        found: Any = zarr.open(str(path), mode="r")
+        return (found, "") if isinstance(found, zarr.Array) else _image_in(found, path)
+    except BROKEN as error:
+        raise _damaged(path, error) from error
+
+
+def _image_in(found: Any, path: Path) -> tuple[Any, str]:
+    """The full size of an OME-Zarr image, and the letters of its axes."""
     stated = found.attrs.get("multiscales") or found.attrs.get("ome", {}).get("multiscales")
     if not stated:
         raise FormatError(f"{path}: the zarr folder holds no array and no OME-Zarr image; give the path of one array in it.")
     axes = "".join(axis["name"].lower() if isinstance(axis, dict) else axis for axis in stated[0].get("axes", []))
     return found[stated[0]["datasets"][0]["path"]], axes
+
+
+def _damaged(path: Path, error: BaseException) -> FormatError:
+    return FormatError(f"{path}: the zarr folder is incomplete or damaged ({error}). Copy or download it again.")
 
 
 def _order(path: Path, shape: tuple[int, ...], names: str) -> str:

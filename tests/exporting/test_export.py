@@ -177,6 +177,13 @@ def test_what_is_there_is_kept_without_overwrite(exported, run, data):
     assert [p.name for p in stale.parent.iterdir() if p.name.startswith(".")] == []
 
 
+def test_only_an_export_is_replaced(run, data, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match=r"holds something else than an export, which would be lost"):
+        maskwright.export(run, data, to="torch", out=tmp_path, overwrite=True)
+    assert (tmp_path / "thesis.txt").is_file()
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -95,10 +95,13 @@ def test_back_to_the_stored_orientation(orientation):
     ids = np.asarray(CLASSES.ids, np.uint8)[shown % 3]
     image = Image(shown[..., None].copy(), orientation=orientation)
     probs = np.stack([shown == k for k in range(3)]).astype(np.float32)
-    back = as_stored(Segmentation(ids, CLASSES, image, confidence=shown.astype(np.float32), probs=probs))
+    back = as_stored(
+        Segmentation(ids, CLASSES, image, confidence=shown.astype(np.float32), probs=probs, uncertainty=shown.astype(np.float32))
+    )
     assert np.array_equal(back.labels, np.asarray(CLASSES.ids)[stored % 3])
     assert np.array_equal(back.image.pixels[..., 0], stored)
     assert np.array_equal(back.confidence, stored)
+    assert np.array_equal(back.uncertainty, stored)
     assert np.array_equal(back.probs, np.stack([stored == k for k in range(3)]))
     assert back.image.orientation == 1
 

@@ -16,6 +16,7 @@ import pytest
 import tifffile
 import torch
 import zarr
+from PIL import Image
 
 from maskwright.errors import InputError
 from maskwright.inference import large, large_work, overview, proof
@@ -27,6 +28,7 @@ from maskwright.inference.predictor import Predictor
 from maskwright.inference.tiled import tiled
 from maskwright.io.masks import read_mask
 from maskwright.io.read import read_image
+from maskwright.io.windows import open_windows
 from maskwright.result import Segmentation
 
 from .conftest import CLASSES, picture
@@ -341,6 +343,74 @@ def test_the_command_goes_on_where_it_was_interrupted(run, tmp_path, monkeypatch
     assert ended.value.code in (0, None)
     assert (tmp_path / "predictions" / "a" / "a.tif").is_file()
     assert "tiles, which overlap by" in capsys.readouterr().err
+
+
+def test_several_inputs_go_on_where_they_were_interrupted(run, tmp_path, monkeypatch, capsys):
+    from maskwright.cli import app
+
+    monkeypatch.setattr(large_work, "LARGE_PX", 1000)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    Image.fromarray(picture(20, 30)).save(tmp_path / "in" / "small.png")
+    images = [drawn(tmp_path / "in" / "deep" / f"{name}.tif", extratags=[]) for name in "ab"]
+    predictor = Predictor.load(run, device="cpu", tile=64)
+    predict_large(predictor, images[0], tmp_path / "predictions" / "in" / "deep" / "a")
+    predict_files(predictor, tmp_path / "in" / "small.png", tmp_path / "predictions" / "in")
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "predictions").rglob("*") if p.is_file()}
+    interrupted(predictor, images[1], tmp_path / "predictions" / "in" / "deep" / "b")
+    with pytest.raises(SystemExit) as ended:
+        app(["predict", str(run), "in", "--tile", "64", "--device", "cpu"], prog_name="maskwright")
+    assert ended.value.code in (0, None)
+    assert (tmp_path / "predictions" / "in" / "deep" / "b.tif").is_file()
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    assert not (tmp_path / "predictions" / "in-2").exists()
+    assert "masks of 3 of 3 images" in capsys.readouterr().out
+
+
+def test_a_zarr_image_that_changed_begins_anew(run, tmp_path):
+    array = zarr.create_array(str(tmp_path / "a.zarr"), shape=(300, 410), chunks=(64, 64), dtype="uint8")
+    array[:] = picture(300, 410)
+    interrupted(Predictor.load(run, device="cpu", tile=64), tmp_path / "a.zarr", tmp_path / "b")
+    array[:] = picture(300, 410, seed=1)
+    predictor = Predictor.load(run, device="cpu", tile=64)
+    predict_large(predictor, tmp_path / "a.zarr", tmp_path / "b")
+    predict_large(predictor, tmp_path / "a.zarr", tmp_path / "c")
+    assert np.array_equal(zarr.open(str(tmp_path / "b.zarr"))[:], zarr.open(str(tmp_path / "c.zarr"))[:])
+
+
+def test_a_damaged_zarr_image_stops_nobody(run, tmp_path):
+    zarr.create_array(str(tmp_path / "a.zarr"), shape=(30, 41), chunks=(64, 64), dtype="uint8")[:] = picture(30, 41)
+    (tmp_path / "cut.zarr").mkdir()
+    (tmp_path / "cut.zarr" / "zarr.json").write_text('{"shape": [')
+    report = predict_files(Predictor.load(run, device="cpu"), [tmp_path / "cut.zarr", tmp_path / "a.zarr"], tmp_path / "out")
+    assert [path.name for path in report.done] == ["a.zarr"]
+    assert "cut.zarr: the zarr folder is incomplete or damaged" in str(report.failed[0])
+
+
+def test_tiles_that_were_never_written_hold_no_data(run, tmp_path):
+    place = [*PLACE, (42113, 2, 0, "7", True)]
+    tifffile.imwrite(
+        tmp_path / "a.tif", np.full((128, 128), 99, np.uint8), photometric="minisblack", tile=(64, 64), extratags=place
+    )
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as tiff:
+        for name in ("TileOffsets", "TileByteCounts"):
+            tag = tiff.pages[0].tags[name]
+            tag.overwrite([0, *tag.value[1:]])
+    values = open_windows(tmp_path / "a.tif").read(slice(0, 128), slice(0, 128))[..., 0]
+    assert (values[:64, :64] == 7).all()
+    assert (values[64:] == 99).all()
+    assert np.array_equal(values, tifffile.imread(tmp_path / "a.tif"))
+
+
+@pytest.mark.parametrize("tile", [None, 128])
+def test_exact_means_exact_for_images_in_memory_as_well(run, monkeypatch, tile):
+    monkeypatch.setattr("maskwright.inference.tiled.WHOLE_IMAGE_PX", 10**4)
+    monkeypatch.setattr("maskwright.inference.tiled.TILE_PX", 192)
+    pixels = picture(300, 410)
+    found = Predictor.load(run, device="cpu", exact=True, tile=tile)(pixels).labels
+    predictor = Predictor.load(run, device="cpu", exact=True)
+    x, _ = predictor.preprocess(read_image(pixels))
+    assert np.array_equal(found, CLASSES.to_ids(predictor.logits(x)[0].argmax(0).numpy()))
 
 
 def test_a_damaged_state_begins_anew(tmp_path):

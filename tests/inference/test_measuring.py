@@ -173,6 +173,10 @@ class TestEngine:
         torch_alone = found(row("torch fp32", 50.0)).to_dict()
         save_checkpoint(folder, model, manifest.model_copy(update={"runtimes": torch_alone}))
         assert kept_measurement(*load_checkpoint(folder), CPU) is None  # the runtimes installed since are unknown
+        save_checkpoint(folder, model, manifest.model_copy(update={"runtimes": kept.to_dict()}))
+        later = found(row("onnx fp32", 5.0), row("torch fp32", 50.0))
+        keep_measurement(model, CPU, later)
+        assert kept_measurement(*load_checkpoint(folder), CPU) == later
         assert counted == []
 
     def test_without_probes_nothing_is_measured(self, make_run, folder, counted):

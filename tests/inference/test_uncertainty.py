@@ -13,6 +13,7 @@ from maskwright.errors import InputError
 from maskwright.inference.backends import forward_on
 from maskwright.inference.uncertainty import dropout_on, monte_carlo
 from maskwright.models.segnet import SegNetBasic
+from maskwright.transforms import Preprocess
 
 
 class Coin(nn.Module):
@@ -116,3 +117,21 @@ def test_too_few_passes(model, passes):
 def test_a_model_that_drops_nothing(net):
     with pytest.raises(InputError, match="the model drops no values, so that all its passes would agree; train one with dropout"):
         monte_carlo(net, torch.rand(1, 1, 4, 4))
+
+
+def test_dropout_is_drawn_on_torch_whatever_else_is_there(tmp_path, monkeypatch):
+    from maskwright import models
+    from maskwright.checkpoint import Manifest
+    from maskwright.inference.predictor import Predictor
+
+    args = {"width": 4, "depth": 2, "dropout": 0.5}
+    classes = {"classes": [{"id": 0, "name": "ground"}, {"id": 1, "name": "thing"}]}
+    manifest = Manifest(
+        model="unet", model_args=args, classes=classes, preprocess=Preprocess(1, mean=(0.5,), std=(0.25,)).to_dict()
+    )
+    model = models.build("unet", channels=1, classes=2, **args)
+    with pytest.raises(InputError, match="uncertainty draws dropout anew for each pass, which the runtime 'openvino' cannot"):
+        Predictor(model, manifest, device="cpu", passes=3, runtime="openvino")
+    predictor = Predictor(model, manifest, device="cpu", passes=3).prepare()
+    assert predictor.runtime.startswith("cpu")
+    assert "openvino" not in predictor.runtime

@@ -109,6 +109,22 @@ def test_two_videos_of_one_name_are_refused(colours, tmp_path):
         predict_files(colours, [film(tmp_path / "a.mp4", 2), film(tmp_path / "b" / "a.mp4", 2)], tmp_path / "out")
 
 
+def test_what_videos_do_not_have_is_refused_before_any_work(colours, tmp_path):
+    source = film(tmp_path / "drive.mp4", 3)
+    with pytest.raises(InputError, match=r"drive\.mp4: videos have no --probabilities; leave it out"):
+        predict_files(colours, source, tmp_path / "out", probabilities=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_video_that_cannot_be_answered_stops_nobody(colours, tmp_path):
+    PIL.Image.fromarray(np.zeros((*HW, 3), np.uint8)).save(tmp_path / "a.png")
+    sources = [tmp_path / "none.mp4", film(tmp_path / "drive.mp4", 3), tmp_path / "a.png"]
+    report = predict_files(colours, sources, tmp_path / "out")
+    assert [path.name for path in report.done] == ["a.png"]
+    assert [Path(video.source).name for video in report.videos] == ["drive.mp4"]
+    assert "none.mp4" in str(report.failed[0])
+
+
 def test_a_live_stream_is_any_iterator_of_arrays(colours, tmp_path):
     answers = colours.many(frame.pixels for frame in frames(film(tmp_path / "a.mp4", 3)))
     assert [found.labels.shape for found in answers] == [HW] * 3

@@ -160,6 +160,12 @@ def test_slope_and_intercept(tmp_path):
     assert noise[0, 1, 0] == 1
 
 
+def test_tiny_slopes_are_no_zeros(tmp_path):
+    found = NiftiVolume(scaled(tmp_path / "a.nii", counted(2, 3, 2), 4.6e-8, 1e-7)).decoded(0).pixels
+    assert found.dtype == np.float32
+    assert found[0, 1, 0] == pytest.approx(4.6e-8 + 1e-7, rel=1e-5)
+
+
 def test_wide_whole_numbers(tmp_path):
     assert NiftiVolume(write(tmp_path / "a.nii", counted(2, 3, 2, dtype=np.uint64))).decoded(0).pixels.dtype == np.int32
     with pytest.raises(FormatError, match="whole numbers beyond 32 bits"):

@@ -51,6 +51,14 @@ def test_what_was_not_measured_is_filled_as_in_the_whole(tmp_path, monkeypatch, 
     assert value_range(found) == pytest.approx(whole.value_range)
 
 
+@pytest.mark.parametrize(("one", "other"), [((-0.02, 0.4), (0.0, 0.6)), ((0.3, 0.9), (5.0, 50.0)), ((0.2, 0.9), (0.1, 0.4))])
+def test_the_range_of_floats_is_that_of_all_blocks(tmp_path, monkeypatch, one, other):
+    monkeypatch.setattr(measured, "BLOCK_PX", 32)
+    pixels = np.concatenate([np.linspace(*ends, 32 * 32, dtype=np.float32).reshape(32, 32) for ends in (one, other)])
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack")
+    assert value_range(Measured(open_windows(tmp_path / "a.tif"))) == read_image(tmp_path / "a.tif").value_range
+
+
 def test_large_floats_are_sampled(tmp_path, monkeypatch):
     monkeypatch.setattr(whole_statistics, "MOST_SAMPLES", 1000)
     pixels = np.linspace(0, 1, 640 * 640, dtype=np.float32).reshape(640, 640)
