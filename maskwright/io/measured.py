@@ -30,7 +30,7 @@ class Measured:
         pixels = self.image.read(rows, cols)
         if self._means is None:
             return pixels, None
-        missing, lost = missing_pixels(pixels, self.image.nodata)
+        missing, lost = _lost(self.image, pixels, rows, cols)
         if not lost.any():
             return pixels, None
         return np.where(lost, self._means.astype(pixels.dtype), pixels), missing if missing.any() else None
@@ -51,7 +51,16 @@ def places(image: Windows) -> Blocks:
 
 
 def _may_hold_lost(image: Windows) -> bool:
-    return image.dtype.kind == "f" or image.nodata is not None
+    return image.dtype.kind == "f" or image.nodata is not None or image.covers
+
+
+def _lost(image: Windows, pixels: NDArray[Any], rows: slice, cols: slice) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """See missing_pixels; and what a transparent band hides."""
+    missing, lost = missing_pixels(pixels, image.nodata)
+    if not image.covers:
+        return missing, lost
+    hidden = ~image.covered(rows, cols)
+    return missing | hidden, lost | hidden[:, :, None]
 
 
 def _means(image: Windows, progress: Callable[[int, int], None] | None) -> NDArray[np.float64]:
@@ -59,7 +68,7 @@ def _means(image: Windows, progress: Callable[[int, int], None] | None) -> NDArr
     total, count, blocks = np.zeros(image.channels), np.zeros(image.channels), places(image)
     for done, (rows, cols) in enumerate(blocks, start=1):
         pixels = image.read(rows, cols)
-        kept = ~missing_pixels(pixels, image.nodata)[1]
+        kept = ~_lost(image, pixels, rows, cols)[1]
         total += pixels.sum(axis=(0, 1), where=kept, dtype=np.float64)
         count += kept.sum(axis=(0, 1))
         if progress:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from maskwright.errors import FormatError
 from maskwright.io.decoded import LIMIT_VARIABLE, pixel_limit
-from maskwright.io.geotiff import place_of
+from maskwright.io.geotiff import ALPHA, place_of
 from maskwright.io.image import stored
 from maskwright.io.tiff import BROKEN, MOST_BANDS_OF_UNNAMED_AXIS, only_image, plain_colours
 
@@ -56,6 +56,10 @@ class TiffWindows:
             self._kept_bytes = 0
             self.place, self.remarks = place_of(path, self._page)
             self.voids, self.nodata = self.place is not None, self.place.nodata if self.place else None
+            self._alpha = _alpha_band(self._page) if self.voids and len(self._pages) == 1 else None
+            self.covers = self._alpha is not None
+            if self.voids and any(s.keyframe.is_mask and not s.keyframe.is_reduced for s in self._tiff.series):
+                self.remarks += (f"{path}: has a mask page, which is not looked at in images this large; set nodata instead.",)
             first = self.read(slice(0, 1), slice(0, 1))
         except BROKEN as error:
             self.close()
@@ -72,7 +76,7 @@ class TiffWindows:
             FormatError: a segment is damaged.
         """
         try:
-            raw = self._straight_window(rows, cols) if self._straight else self._window(rows, cols)
+            raw = self._raw(rows, cols)
             pixels, palette = plain_colours(self.path, raw[..., 0] if raw.shape[2] == 1 else raw, self._page)
         except FormatError:
             raise
@@ -81,8 +85,25 @@ class TiffWindows:
         pixels = palette[pixels] if palette is not None else pixels
         return stored(pixels.astype(np.uint8) if pixels.dtype == bool else pixels, str(self.path))
 
+    def covered(self, rows: slice, cols: slice) -> NDArray[np.bool_]:
+        """(h, w) where there is a picture, by the transparent band; everywhere where there is none.
+
+        Raises:
+            FormatError: a segment is damaged.
+        """
+        if self._alpha is None:
+            return np.ones((rows.stop - rows.start, cols.stop - cols.start), bool)
+        try:
+            return np.asarray(self._raw(rows, cols)[:, :, self._alpha] != 0)
+        except BROKEN as error:
+            raise _damaged(self.path, error) from error
+
     def close(self) -> None:
         self._tiff.close()
+
+    def _raw(self, rows: slice, cols: slice) -> NDArray[Any]:
+        """(h, w, samples of all pages)."""
+        return self._straight_window(rows, cols) if self._straight else self._window(rows, cols)
 
     def _window(self, rows: slice, cols: slice) -> NDArray[Any]:
         """(h, w, samples of all pages), put together from the segments under the window."""
@@ -163,6 +184,12 @@ class TiffWindows:
                     part += file.read(width * pixel)
                 parts.append(np.frombuffer(bytes(part), kind).reshape(height, width, depth))
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+
+
+def _alpha_band(page: Any) -> int | None:
+    """The place of the transparent band, counted from the last."""
+    samples = page.extrasamples
+    return next((k - len(samples) for k, kind in enumerate(samples) if int(kind) in ALPHA), None)
 
 
 def claimed_px(path: Path) -> int:

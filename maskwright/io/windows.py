@@ -32,6 +32,7 @@ class Windows(Protocol):
         remarks: what a person should know of the file, a sentence each
         voids: whether nodata and NaN stand for pixels without a measurement
         nodata: the value that does, besides NaN; None where the file does not say
+        covers: whether a transparent band says where there is a picture, see covered
     """
 
     path: Path
@@ -43,9 +44,13 @@ class Windows(Protocol):
     remarks: tuple[str, ...]
     voids: bool
     nodata: float | None
+    covers: bool
 
     def read(self, rows: slice, cols: slice) -> NDArray[Any]:
         """(h, w, C) stored values of a window inside the image; not to be called from two threads at once."""
+
+    def covered(self, rows: slice, cols: slice) -> NDArray[np.bool_]:
+        """(h, w) where there is a picture, by the transparent band; of images whose `covers` is true."""
 
     def close(self) -> None: ...
 

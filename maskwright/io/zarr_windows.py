@@ -31,6 +31,7 @@ class ZarrWindows:
     place: Georeference | None = None
     remarks: tuple[str, ...] = ()
     nodata: float | None = None
+    covers = False
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -51,6 +52,10 @@ class ZarrWindows:
         except BROKEN as error:
             raise _damaged(self.path, error) from error
         return stored(np.moveaxis(part, 0, 2) if self._order.replace("1", "") == "cyx" else part, str(self.path))
+
+    def covered(self, rows: slice, cols: slice) -> NDArray[np.bool_]:
+        """Everywhere."""
+        return np.ones((rows.stop - rows.start, cols.stop - cols.start), bool)
 
     def close(self) -> None:
         """Nothing is open between reads."""

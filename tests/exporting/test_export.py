@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import tifffile
 
 import maskwright
 from maskwright.errors import CheckpointError, InputError, MissingExtraError
+from maskwright.exporting import alone as alone_scripts
 from maskwright.exporting import artefacts, certificate
 
 KINDS = [("onnx", "fp32"), ("openvino", "fp32"), ("torch", "fp32"), ("onnx", "bf16"), ("openvino", "bf16"), ("torch", "bf16")]
@@ -175,6 +178,15 @@ def test_what_is_there_is_kept_without_overwrite(exported, run, data):
     assert not (stale / "old.txt").exists()
     assert (stale / "certificate.json").is_file()
     assert [p.name for p in stale.parent.iterdir() if p.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("script", sorted(p.name for p in Path(alone_scripts.__file__).parent.glob("*with_*.py")))
+def test_a_script_says_how_it_is_called(script):
+    path = Path(alone_scripts.__file__).with_name(script)
+    done = subprocess.run([sys.executable, str(path), "picture.png"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "python predict.py picture.png mask.png" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_only_an_export_is_replaced(run, data, tmp_path):

@@ -153,6 +153,24 @@ def test_frames_of_one_file_are_a_volume(tmp_path, shared_data):
         assert np.array_equal(found, labels == 3)
 
 
+@pytest.mark.parametrize("still", [False, True])
+def test_frames_run_either_way_or_stand_still(tmp_path, shared_data, still):
+    header = dcmread(shared_data("dicom-seg") / "24x38x3" / "multiframe" / "mf.dcm")
+    frames = header.PerFrameFunctionalGroupsSequence
+    places = [list(frame.PlanePositionSequence[0].ImagePositionPatient) for frame in frames]
+    for frame, place in zip(frames, [places[0]] * 3 if still else places[::-1], strict=True):
+        frame.PlanePositionSequence[0].ImagePositionPatient = place
+    header.save_as(tmp_path / "mf.dcm")
+    volume = open_volume(tmp_path / "mf.dcm")
+    assert volume.spacing_mm is None or volume.spacing_mm[0] > 0
+    if still:
+        assert volume.affine is None
+        return
+    assert volume.remarks == ()
+    assert np.allclose(volume.affine[:3, 3], np.array(places[-1], float) * (-1, -1, 1))
+    volume.save_nifti(tmp_path / "m.nii.gz", np.zeros((3, *volume.hw), np.uint8), CLASSES)
+
+
 def test_nifti_of_a_series_lies_where_the_series_lies(tmp_path, draw_series):
     volume = open_volume(draw_series(tmp_path / "scan", PIXELS))
     volume.save_nifti(tmp_path / "m.nii.gz", LABELS, CLASSES)

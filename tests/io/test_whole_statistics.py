@@ -51,6 +51,24 @@ def test_what_was_not_measured_is_filled_as_in_the_whole(tmp_path, monkeypatch, 
     assert value_range(found) == pytest.approx(whole.value_range)
 
 
+@pytest.mark.parametrize("layout", [{"tile": (32, 32)}, {"rowsperstrip": 7, "compression": "zlib"}, {"planarconfig": "separate"}])
+def test_what_is_transparent_is_filled_as_in_the_whole(tmp_path, monkeypatch, layout):
+    monkeypatch.setattr(measured, "BLOCK_PX", 32)
+    pixels = np.random.default_rng(0).integers(1, 200, (70, 90, 4), np.uint8)
+    pixels[..., 3] = 255
+    pixels[10:40, 20:50, 3] = 0
+    stored = np.moveaxis(pixels, 2, 0) if "planarconfig" in layout else pixels
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, stored, photometric="rgb", extrasamples=["unassalpha"], extratags=PLACE, **layout)
+    whole, found = read_image(path), Measured(open_windows(path))
+    rows, cols = slice(5, 70), slice(15, 60)
+    values, missing = found.read(rows, cols)
+    assert np.array_equal(values, whole.pixels[rows, cols])
+    assert np.array_equal(missing, whole.missing[rows, cols])
+    assert missing.sum() == 30 * 30
+    assert statistics(found).mean == pytest.approx(whole.pixels.mean(dtype=float), rel=1e-6)
+
+
 @pytest.mark.parametrize(("one", "other"), [((-0.02, 0.4), (0.0, 0.6)), ((0.3, 0.9), (5.0, 50.0)), ((0.2, 0.9), (0.1, 0.4))])
 def test_the_range_of_floats_is_that_of_all_blocks(tmp_path, monkeypatch, one, other):
     monkeypatch.setattr(measured, "BLOCK_PX", 32)

@@ -27,4 +27,4 @@ def main(picture: str, mask: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main(*sys.argv[1:]) if len(sys.argv) == 3 else sys.exit(__doc__)
