@@ -270,13 +270,14 @@ def predict(
     from maskwright.inference.files import predict_files
     from maskwright.inference.part import has_unfinished
     from maskwright.inference.predictor import Predictor
+    from maskwright.inference.windowed import asked_of
 
     predictor = Predictor.load(
         model, device, runtime=runtime, precision=precision, exact=exact, tile=tile, flips=flips,  # type: ignore[arg-type]
         passes=uncertainty, min_score=min_score, overlap=overlap,
     )  # fmt: skip
     default = Path("predictions") / sources[0].resolve().stem
-    going_on = not overwrite and has_unfinished(out or default)
+    going_on = not overwrite and has_unfinished(out or default, asked_of(predictor))
     if going_on:
         out = out or default  # an interrupted job goes on there
     with folder_for(out, default, overwrite) as folder, progress("predicting") as step:

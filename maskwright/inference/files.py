@@ -159,6 +159,7 @@ def predict_files(
         counts,
         measured,
         (
+            *([f"{len(kept)} answers that were there are kept: the job was interrupted."] if kept else ()),
             *(_said_once(remark, about) for remark, about in pictures.remarked.items()),
             *(f"{one.file.name}: {text}" for one in answered for text in one.lines()),
         ),

@@ -31,9 +31,21 @@ def part_folder(target: Path) -> Path:
     return target.with_name(f".{target.name}.part")
 
 
-def has_unfinished(folder: Path) -> bool:
-    """Whether a job in this folder, or in one below it, was interrupted and can go on."""
-    return folder.is_dir() and next(folder.rglob(f".*.part/{STATE}"), None) is not None
+def has_unfinished(folder: Path, job: Mapping[str, Any]) -> bool:
+    """Whether a job in this folder, or in one below it, was interrupted and can go on.
+
+    Args:
+        job: what its key has to say of the model and how it is asked; answers of another one are never taken up
+    """
+    return folder.is_dir() and any(_is_of(state, job) for state in folder.rglob(f".*.part/{STATE}"))
+
+
+def _is_of(state: Path, job: Mapping[str, Any]) -> bool:
+    try:
+        key = json.loads(state.read_text(encoding="utf-8"))["key"]
+        return all(key.get(name) == value for name, value in job.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False  # damaged: it is begun anew
 
 
 class Raw:

@@ -159,6 +159,12 @@ class Predictor:
         way = self._engine.way
         return f"{self.device.type} {way if way.runtime != 'torch' else way.precision}{self._marks}"
 
+    @property
+    def asked(self) -> str:
+        """What answers follow from beside the weights: as in "tile 512, exact, flips, min score 0.5"."""
+        score = f", min score {self.min_score:g}" if self.finds_objects else ""
+        return f"tile {self.tile}, overlap {self.overlap}{self._marks}{score}"
+
     @cached_property
     def weights_hash(self) -> str:
         """See checkpoint.weights_hash."""

@@ -148,7 +148,7 @@ class Windowed(ABC, Generic[Found]):
         stats = [file.stat() for file in (self.path.rglob("*") if self.path.is_dir() else [self.path])]
         return {
             "image": [str(self.path.resolve()), len(stats), sum(s.st_size for s in stats), max(s.st_mtime_ns for s in stats)],
-            "weights": self.predictor.weights_hash,
+            **asked_of(self.predictor),
             "runtime": self.predictor.runtime,
             "preprocess": self.predictor.preprocess.to_dict(),
             "classes": self.predictor.classes.to_dict(),
@@ -192,6 +192,11 @@ class Windowed(ABC, Generic[Found]):
         self.take(read, found)
         if read.tile.done_cols.stop == self.image.hw[1]:
             self.part.commit(read.row + 1)
+
+
+def asked_of(predictor: Predictor) -> dict[str, Any]:
+    """The model and how it is asked, whatever it runs on: jobs that differ in it are not one."""
+    return {"weights": predictor.weights_hash, "asked": predictor.asked}
 
 
 def within(part: slice, whole: slice) -> slice:

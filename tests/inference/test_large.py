@@ -188,14 +188,15 @@ def test_a_killed_job_goes_on_to_the_same_bits(run, image, tmp_path):
             if int(line) == 50:
                 os.kill(job.pid, signal.SIGKILL)
                 break
-    assert has_unfinished(tmp_path)
+    assert has_unfinished(tmp_path, {})
+    assert not has_unfinished(tmp_path, {"weights": "of another net"})
     assert not (tmp_path / "b.tif").exists()
     done = json.loads((part_folder(tmp_path / "b") / "state.json").read_text())["rows_done"]
     assert done > 0
     found = predict_large(predictor, image, tmp_path / "b")
     assert found.tiles == all_tiles - done * len(large.Tiling.blended((300, 410), 64).columns)
     assert np.array_equal(read_mask(tmp_path / "b.tif").values, read_mask(tmp_path / "straight.tif").values)
-    assert not has_unfinished(tmp_path)
+    assert not has_unfinished(tmp_path, {})
 
 
 def interrupted(predictor, image, target, after=30):
@@ -358,12 +359,16 @@ def test_several_inputs_go_on_where_they_were_interrupted(run, tmp_path, monkeyp
     predict_files(predictor, tmp_path / "in" / "small.png", tmp_path / "predictions" / "in")
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "predictions").rglob("*") if p.is_file()}
     interrupted(predictor, images[1], tmp_path / "predictions" / "in" / "deep" / "b")
+    with pytest.raises(SystemExit):  # another question: nothing of that answer is taken up
+        app(["predict", str(run), "in", "--tile", "128", "--device", "cpu"], prog_name="maskwright")
+    assert len(list((tmp_path / "predictions" / "in-2").rglob("*.tif"))) == 2
+    capsys.readouterr()
     with pytest.raises(SystemExit) as ended:
         app(["predict", str(run), "in", "--tile", "64", "--device", "cpu"], prog_name="maskwright")
     assert ended.value.code in (0, None)
     assert (tmp_path / "predictions" / "in" / "deep" / "b.tif").is_file()
     assert {p: p.stat().st_mtime_ns for p in before} == before
-    assert not (tmp_path / "predictions" / "in-2").exists()
+    assert not (tmp_path / "predictions" / "in-3").exists()
     assert "masks of 3 of 3 images" in capsys.readouterr().out
 
 
