@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from maskwright.inference.freed import give_back
 from maskwright.inference.overview import overview
 from maskwright.inference.part import Part
 from maskwright.inference.predictor import Predictor
@@ -31,6 +32,7 @@ from maskwright.io.write import write_png
 from maskwright.transforms import Frame, Preprocess
 
 WAITING = 2  # tiles that are read ahead, and tiles that wait to be finished
+GIVE_BACK = 4  # tiles after which freed memory goes back to the system
 
 Progress = Callable[[int, int], None]
 Found = TypeVar("Found")  # what the net finds in a tile
@@ -168,6 +170,8 @@ class Windowed(ABC, Generic[Found]):
                     while len(pending) > WAITING:
                         pending.popleft().result()
                     done += 1
+                    if done % GIVE_BACK == 0:
+                        give_back()
                     if progress:
                         progress(done, total)
                 while pending:

@@ -51,7 +51,7 @@ def write_large_tiff(path: Path, rows: Rows, hw: tuple[int, int], classes: Class
             return
         plain = temporary.with_name(f"{temporary.stem}.plain.tif")
         try:
-            _write_tiles(plain, rows, hw, stored, look, place, classes.ignore_id)
+            _write_tiles(plain, rows, hw, stored, look, place, classes.ignore_id, level=1)
             _optimise(rasterio, plain, temporary)
         finally:
             plain.unlink(missing_ok=True)
@@ -108,9 +108,12 @@ def _write_tiles(
     look: Mapping[str, Any],
     place: Georeference | None,
     nodata: int,
+    *,
+    level: int = 6,
 ) -> None:
     """Args:
     look: what TiffWriter.write is told of how the numbers are shown
+    level: of compression, 1 to 9; higher is smaller and slower
     """
     tags: list[tuple[Any, ...]] = []
     if place is not None:
@@ -118,8 +121,8 @@ def _write_tiles(
     big = hw[0] * hw[1] * dtype.itemsize > BIG_BYTES
     with tifffile.TiffWriter(path, bigtiff=big) as tiff:
         tiff.write(
-            _tiles(rows, hw), shape=hw, dtype=dtype, tile=(TILE_PX, TILE_PX), compression="zlib", metadata=None,
-            extratags=tags, **look,
+            _tiles(rows, hw), shape=hw, dtype=dtype, tile=(TILE_PX, TILE_PX), compression="zlib",
+            compressionargs={"level": level}, metadata=None, extratags=tags, **look,
         )  # fmt: skip
 
 
@@ -134,7 +137,7 @@ def _tiles(rows: Rows, hw: tuple[int, int]) -> Iterator[NDArray[Any]]:
 
 def _optimise(rasterio: Any, plain: Path, target: Path) -> None:
     """The same file with overviews, laid out for reading over a network."""
-    settings = {"compress": "deflate", "overview_resampling": "mode", "bigtiff": "if_safer"}
+    settings = {"compress": "deflate", "overview_resampling": "mode", "bigtiff": "if_safer", "num_threads": "ALL_CPUS"}
     try:
         with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_MB):
             rasterio.shutil.copy(str(plain), str(target), driver="COG", **settings)
