@@ -3,8 +3,8 @@
     python benchmarks/tiled.py --side 20000
     python benchmarks/tiled.py --side 8000 --against-monai
 
-Draws a GeoTIFF piece by piece and a U-Net nobody trained, then runs every contender in a process of its own, turn by turn. The
-net's own time is taken in the same process, on tiles of the same size, before and after the job.
+Draws a GeoTIFF piece by piece, trains a small U-Net on such pieces, then runs every contender in a process of its own, turn by
+turn. The net's own time is taken in the same process, on tiles of the same size, before and after the job.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,57 +24,89 @@ import numpy as np
 import tifffile
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from record import record
 
-from maskwright import models
-from maskwright.checkpoint import Manifest, save_checkpoint
+import maskwright
 from maskwright.classes import ClassMap
 from maskwright.inference.large import predict_large
 from maskwright.inference.predictor import Predictor
 from maskwright.inference.tiling import Tiling
-from maskwright.transforms import Preprocess
 
+
+def peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+IMPORTED_MB = peak_mb()
 CLASSES = ClassMap((0, 1), ("background", "field"))
 NET = {"width": 16, "depth": 4}
 TILE_PX = 512
+SQUARE_PX = 16
+STEPS = 120
 MONAI_ROI_PX = 512
 PLACE = [(33550, 12, 3, (0.5, 0.5, 0.0), True), (33922, 12, 6, (0.0, 0.0, 0.0, 5e5, 5e6, 0.0), True),
          (34735, 3, 8, (1, 1, 0, 1, 3072, 0, 1, 32632), True)]  # fmt: skip
 
 
+def squares(rng: np.random.Generator, side: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """(side, side, 3) squares of even colour, and the class of each pixel: fields are greener than red."""
+    labels = rng.integers(0, 2, (side // SQUARE_PX, side // SQUARE_PX), np.uint8)
+    colour = rng.integers(0, 110, (*labels.shape, 3), np.uint8)
+    colour[..., 0] += 140 * (labels == 0)
+    colour[..., 1] += 140 * (labels == 1)
+    return tuple(a.repeat(SQUARE_PX, axis=0).repeat(SQUARE_PX, axis=1) for a in (colour, labels))  # type: ignore[return-value]
+
+
 def draw(path: Path, side: int) -> None:
-    """Three bands of squares in even colours, written tile by tile."""
-
-    def tiles() -> Iterator[NDArray[np.uint8]]:
-        rng = np.random.default_rng(0)
-        for _ in range((-(-side // TILE_PX)) ** 2):
-            coarse = rng.integers(0, 256, (TILE_PX // 16, TILE_PX // 16, 3), np.uint8)
-            yield coarse.repeat(16, axis=0).repeat(16, axis=1)
-
+    """Three bands of squares, written tile by tile."""
+    rng = np.random.default_rng(0)
+    tiles = (squares(rng, TILE_PX)[0] for _ in range((-(-side // TILE_PX)) ** 2))
     with tifffile.TiffWriter(path, bigtiff=True) as tiff:
-        tiff.write(tiles(), shape=(side, side, 3), dtype=np.uint8, tile=(TILE_PX, TILE_PX), photometric="rgb",
+        tiff.write(tiles, shape=(side, side, 3), dtype=np.uint8, tile=(TILE_PX, TILE_PX), photometric="rgb",
                    compression="zlib", metadata=None, extratags=PLACE)  # fmt: skip
 
 
-def make_run(folder: Path) -> None:
-    torch.manual_seed(0)
-    model = models.build("unet", channels=3, classes=len(CLASSES), **NET)
-    manifest = Manifest(model="unet", model_args=NET, classes=CLASSES.to_dict(), preprocess=Preprocess(3).to_dict())
-    save_checkpoint(folder, model, manifest)
+def make_run(here: Path) -> Path:
+    """A net that tells the squares apart, with its probes, so that `predict` may choose what it runs on."""
+    rng = np.random.default_rng(1)
+    for folder in ("images", "masks"):
+        (here / "data" / folder).mkdir(parents=True)
+    for number in range(24):
+        pixels, labels = squares(rng, 256)
+        Image.fromarray(pixels).save(here / "data" / "images" / f"{number}.png")
+        Image.fromarray(labels).save(here / "data" / "masks" / f"{number}.png")
+    settings = {"model_args": NET, "steps": STEPS}
+    return maskwright.train(here / "data", out=here / "run", model="unet", classes=CLASSES, settings=settings).folder
 
 
 def ours(run: Path, image: Path, out: Path, precision: str) -> dict[str, Any]:
-    predictor = Predictor.load(run, device="cpu", precision=precision)  # type: ignore[arg-type]  # as the command line gives it
+    predictor = loaded(run, precision)
+    with tifffile.TiffFile(image) as tiff:
+        tiling = Tiling.blended(tiff.pages[0].shape[:2], None)
+    start = time.perf_counter()
+    predictor.prepare(len(tiling))  # as predict_large does it first
+    prepared = time.perf_counter() - start
     tile = torch.rand(1, 3, 1024, 1024)
     alone = [net_seconds(predictor, tile) for _ in range(3)]
     start = time.perf_counter()
     found = predict_large(predictor, image, out)
-    seconds = time.perf_counter() - start
+    seconds = prepared + time.perf_counter() - start
     alone += [net_seconds(predictor, tile) for _ in range(3)]
-    with tifffile.TiffFile(image) as tiff:
-        tiling = Tiling.blended(tiff.pages[0].shape[:2], None)
     model_s = statistics.median(alone) * tiling.seen_px / (1024 * 1024)
-    return {"seconds": seconds, "model share": model_s / seconds, "overlap cost": found.overlap_cost}
+    return {
+        "seconds": seconds,
+        "model share": model_s / seconds,
+        "overlap cost": found.overlap_cost,
+        "runs on": predictor.runtime,
+    }
+
+
+def loaded(run: Path, precision: str) -> Predictor:
+    """What is asked for on torch; "auto" is what `predict` takes unasked."""
+    if precision == "auto":
+        return Predictor.load(run, device="cpu")
+    return Predictor.load(run, device="cpu", runtime="torch", precision=precision)  # type: ignore[arg-type]  # as the rows name it
 
 
 def net_seconds(predictor: Predictor, tile: torch.Tensor) -> float:
@@ -88,14 +119,15 @@ def monai(run: Path, image: Path, out: Path, precision: str) -> dict[str, Any]:
     """sliding_window_inference as its documentation uses it: the image in memory, overlap 0.25, constant weights."""
     from monai.inferers import sliding_window_inference
 
-    predictor = Predictor.load(run, device="cpu", precision=precision)  # type: ignore[arg-type]  # as the command line gives it
+    predictor = loaded(run, precision)
     start = time.perf_counter()
     x = torch.from_numpy(tifffile.imread(image)).permute(2, 0, 1)[None].float() / 255
     with torch.inference_mode():
         logits = sliding_window_inference(x, (MONAI_ROI_PX, MONAI_ROI_PX), 1, predictor.logits)
     labels = logits.argmax(1)[0].to(torch.uint8).numpy()  # type: ignore[union-attr]  # a tensor in gives a tensor
     tifffile.imwrite(out.with_suffix(".tif"), labels, compression="zlib")
-    return {"seconds": time.perf_counter() - start, "model share": float("nan"), "overlap cost": float("nan")}
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "model share": float("nan"), "overlap cost": float("nan"), "runs on": predictor.runtime}
 
 
 CONTENDERS = {"maskwright": ours, "monai": monai}
@@ -105,6 +137,10 @@ def in_a_process(who: str, precision: str, run: Path, image: Path, out: Path) ->
     words = [sys.executable, __file__, "--one", who, precision, str(run), str(image), str(out)]
     found = subprocess.run(words, check=True, capture_output=True, text=True).stdout
     return dict(json.loads(found.splitlines()[-1]))
+
+
+def middle(values: list[Any]) -> Any:
+    return values[0] if isinstance(values[0], str) else statistics.median(values)
 
 
 def main() -> None:
@@ -117,27 +153,27 @@ def main() -> None:
     if given.one:
         who, precision, run, image, out = given.one
         found = CONTENDERS[who](Path(run), Path(image), Path(out), precision)
-        print(json.dumps({**found, "peak MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+        print(json.dumps({**found, "MB of imports": IMPORTED_MB, "peak MB": peak_mb()}))
         return
-    contenders = [("maskwright", "fp32"), ("maskwright", "bf16")]
+    contenders = [("maskwright", "auto"), ("maskwright", "fp32"), ("maskwright", "bf16")]
     contenders += [("monai", "fp32"), ("monai", "bf16")] if given.against_monai else []
     with tempfile.TemporaryDirectory() as temporary:
         here = Path(temporary)
-        make_run(here / "run")
+        run = make_run(here)
         draw(here / "image.tif", given.side)
         runs: dict[tuple[str, str], list[dict[str, Any]]] = {contender: [] for contender in contenders}
         for _ in range(given.rounds):
             for who, precision in contenders:
-                runs[who, precision].append(in_a_process(who, precision, here / "run", here / "image.tif", here / "out"))
+                runs[who, precision].append(in_a_process(who, precision, run, here / "image.tif", here / "out"))
     rows = [
-        {"what": f"{who} {precision}", "side px": given.side, **{k: statistics.median(r[k] for r in found) for k in found[0]}}
+        {"what": f"{who} {precision}", "side px": given.side, **{k: middle([r[k] for r in found]) for k in found[0]}}
         for (who, precision), found in runs.items()
     ]
     notes = [
         "model share: the net's own time on as many pixels as went through it, over the time of the whole job, file to file",
         "overlap cost: pixels that the net saw more than once, over the image's",
         f"monai: sliding_window_inference, roi {MONAI_ROI_PX} px, default overlap 0.25, constant weights; the same forward",
-        "peak MB: of the process, Python and torch included (a process that only imports torch takes some 250)",
+        "peak MB: of the process; MB of imports: of the same before anything is loaded (torch, torchvision, timm, scipy)",
     ]
     name = f"tiled-{given.side}" + ("-monai" if given.against_monai else "")
     record(name, rows, f"python benchmarks/tiled.py {' '.join(sys.argv[1:])}", notes)
