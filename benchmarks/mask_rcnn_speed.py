@@ -31,16 +31,14 @@ from torchvision.models.detection._utils import overwrite_eps
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
 from maskwright.classes import ClassMap
-from maskwright.inference.conversions import openvino_model
-from maskwright.inference.object_parts import detect_by, graphs_of, parts_of, parts_on
+from maskwright.inference.object_parts import GRAPHS, detect_by, parts_of, parts_on
 from maskwright.inference.objects import Detect, decode_objects, detect_on
-from maskwright.inference.quantising import quantised
-from maskwright.inference.runtimes import Run, Way, installed, on_openvino
+from maskwright.inference.quantising_objects import quantised_objects
+from maskwright.inference.runtimes import Way, installed, on_openvino
 from maskwright.instances import Instances
 from maskwright.metrics.instances import AveragePrecision
 from maskwright.metrics.objects import KINDS
 from maskwright.models.mask_rcnn import TORCHVISION_V1, MaskRCNN, from_torchvision, resized_for
-from maskwright.models.mask_rcnn.parts import Parts
 from maskwright.ops.rle import Rle
 from maskwright.transforms import Frame
 
@@ -50,8 +48,6 @@ from tests.models.mask_rcnn import test_torchvision_parity as parity
 CLASSES = ClassMap(tuple(range(parity.CLASSES)), ("background", *(f"class {k}" for k in range(1, parity.CLASSES))))
 HW = (480, 640)
 CPU = torch.device("cpu")
-GRAPHS = ("look", "boxes", "masks")  # of object_parts.graphs_of, in the order of parts_of
-MOST_DROP = 0.005
 Answer = Callable[[Tensor], Instances]
 
 
@@ -102,48 +98,18 @@ def by_ours(detect: Detect, theirs: nn.Module) -> Answer:
     return answer
 
 
-def quantised_parts(net: MaskRCNN, theirs: nn.Module, images: Sequence[Tensor]) -> tuple[Parts, list[str]]:
-    """The three graphs in int8, one after the other, and what each cost.
-
-    Each is calibrated on what it gets of these images, and layers go back until the mask AP, with the net's own fp32 detections
-    as the truth, is at most MOST_DROP below that of the graph in fp32.
-    """
+def in_int8(net: MaskRCNN, theirs: nn.Module, images: Sequence[Tensor]) -> tuple[Detect, str]:
+    """The net in guarded int8, and what that cost: mask AP with the net's own fp32 detections as the truth."""
     truths = [by_ours(detect_on(net, CPU, "fp32"), theirs)(image) for image in images]
-    seen = inputs_of(net, theirs, images)
-    graphs = graphs_of(net)
-    models = {name: openvino_model(*graph) for name, graph in graphs.items()}
-    runs: dict[str, Run] = {name: on_openvino(model, "fp32", threads=torch.get_num_threads()) for name, model in models.items()}
-    told = []
-    for name in GRAPHS:
+    mean, std = (torch.tensor(v)[:, None, None] for v in (theirs.transform.image_mean, theirs.transform.image_std))
+    seen = [F.interpolate(((x - mean) / std)[None], size=resized_for(HW), mode="bilinear", align_corners=False) for x in images]
 
-        def score(run: Run) -> float:
-            parts = parts_of(*(run if other == name else runs[other] for other in GRAPHS))  # noqa: B023
-            answer = by_ours(detect_by(net, parts), theirs)
-            return agreement(truths, [answer(image) for image in images])[0]
+    def score(detect: Detect) -> float:
+        return agreement(truths, [by_ours(detect, theirs)(image) for image in images])[0]
 
-        model, report = quantised(models[name], seen[name], score, MOST_DROP)
-        runs[name] = on_openvino(model, "int8", threads=torch.get_num_threads())
-        told.append(f"{name}: {report.line()}")
-    return parts_of(*(runs[name] for name in GRAPHS)), told
-
-
-def inputs_of(net: MaskRCNN, theirs: nn.Module, images: Sequence[Tensor]) -> dict[str, list[list[np.ndarray]]]:
-    """What each of the three graphs gets of each image."""
-    seen: dict[str, list[list[np.ndarray]]] = {name: [] for name in GRAPHS}
-
-    def watched(name: str, part: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*inputs: Tensor) -> Any:
-            last = [x if name == "look" or x.ndim != 4 else x.permute(0, 2, 3, 1) for x in inputs]
-            seen[name].append([x.contiguous().numpy() for x in last])
-            return part(*inputs)
-
-        return call
-
-    own = (net.look, net.box_head, net.mask_head.of_classes)
-    answer = by_ours(detect_by(net, Parts(*(watched(*pair) for pair in zip(GRAPHS, own, strict=True)))), theirs)
-    for image in images:
-        answer(image)
-    return seen
+    models, types, said = quantised_objects(net, seen, score)
+    runs = (on_openvino(models[name], types[name], threads=torch.get_num_threads()) for name in GRAPHS)
+    return detect_by(net, parts_of(*runs)), said.line()
 
 
 def agreement(truths: Sequence[Instances], answers: Sequence[Instances]) -> tuple[float, float]:
@@ -215,9 +181,9 @@ def ways_of(net: MaskRCNN, theirs: nn.Module, images: Sequence[Tensor], int8: bo
     if installed("openvino"):
         found["ours, OpenVINO bf16"] = by_ours(detect_by(net, parts_on(net, Way("openvino", "bf16"))), theirs)
     if int8:
-        parts, told = quantised_parts(net, theirs, images)
-        found["ours, OpenVINO int8, guarded"] = by_ours(detect_by(net, parts), theirs)
-        print("\n".join(told))
+        detect, told = in_int8(net, theirs, images)
+        found["ours, OpenVINO int8, guarded"] = by_ours(detect, theirs)
+        print(told)
     return found
 
 

@@ -8,26 +8,34 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from maskwright.checkpoint import load_checkpoint, weights_hash
 from maskwright.classes import ClassMap
 from maskwright.data.dataset import Dataset, Pair
 from maskwright.errors import InputError
+from maskwright.evaluation.objects import score_objects
 from maskwright.evaluation.opening import Opening, open_data
 from maskwright.evaluation.scoring import score
 from maskwright.inference.agreement import refusals
 from maskwright.inference.converting import to_openvino
 from maskwright.inference.labelling import FREE, GraphLabels
 from maskwright.inference.measuring import Measurement, here, keep_measurement, measure
+from maskwright.inference.objects import Detect, decode_objects
 from maskwright.inference.predictor import Predictor
-from maskwright.inference.prepared import keep_prepared
+from maskwright.inference.prepared import LABELS, keep_prepared
 from maskwright.inference.probes import read_probes, spread
 from maskwright.inference.quantising import MOST_DROP, Quantisation, quantised
+from maskwright.inference.quantising_objects import quantised_objects
 from maskwright.inference.runtimes import Run, Way, require
+from maskwright.instances import Instances
 from maskwright.io.image import Image
+from maskwright.models.mask_rcnn import MaskRCNN
+from maskwright.sample import Sample
 
 CALIBRATED_ON = 64  # training images
+OBJECTS_CALIBRATED_ON, OBJECTS_SCORED_ON = 16, 60  # objects take longer, and each of their graphs is scored by itself
 SCORED_ON = 200  # validation images at most, each scored once in fp32 and once for every model that is tried
 
 
@@ -63,10 +71,10 @@ def optimise(
     """Measure every installed runtime on the run's probes and keep that for later predictions; prepare int8 where asked.
 
     Args:
-        run: run folder of a model that gives each pixel a class
+        run: run folder
         data: for int8, the data that the run was trained on: its training images calibrate, those it was validated on decide
-        int8: quantise, and write RUN/int8 if the mean IoU falls by less than most_drop
-        most_drop: of the mean IoU, in [0, 1]
+        int8: quantise, and write RUN/int8 if the score falls by less than most_drop
+        most_drop: of the mean IoU, or of the mask AP of a model that finds objects; in [0, 1]
         progress: told what is being measured
 
     Raises:
@@ -77,8 +85,6 @@ def optimise(
     model, manifest = load_checkpoint(run)
     if int8 and data is None:
         raise InputError(f"{run}: int8 is calibrated and scored on images; give the data that the run was trained on.")
-    if int8 and manifest.task != "semantic":
-        raise InputError(f"{run}: {manifest.model} finds objects; int8 is for models that give each pixel a class.")
     probes = read_probes(run)
     if not probes and not int8:
         raise InputError(f"{run}: has no probes to measure on (it was trained by an earlier version); train again.")
@@ -91,12 +97,13 @@ def optimise(
         return Optimised(run, measured, None)
     require("openvino")
     predictor = Predictor.load(run, cpu, exact=True)
-    dataset, _ = open_data(data, Opening(classes=classes), run, predictor)
-    said = _prepared_int8(run, dataset, str((manifest.scores or {}).get("split", "val")), most_drop)
+    dataset, _ = open_data(data, Opening(classes=classes, objects=predictor.finds_objects or None), run, predictor)
+    prepared = _prepared_objects if predictor.finds_objects else _prepared_labels
+    said = prepared(run, dataset, str((manifest.scores or {}).get("split", "val")), most_drop)
     return Optimised(run, measured, said)
 
 
-def _prepared_int8(run: Path, dataset: Dataset, split: str, most_drop: float) -> Quantisation:
+def _prepared_labels(run: Path, dataset: Dataset, split: str, most_drop: float) -> Quantisation:
     model, manifest = load_checkpoint(run)
     labels = GraphLabels(model, manifest, Way("openvino", "fp32"))
     fitted = dataset.split("train")
@@ -115,14 +122,36 @@ def _prepared_int8(run: Path, dataset: Dataset, split: str, most_drop: float) ->
         lambda run_: _mean_iou(labels, run_, dataset, tuple(scored)),
         most_drop,
     )
-    more = {
-        "split": split,
-        "scored": len(scored),
-        "machine": here(torch.device("cpu")),
-        "created": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
-    }
-    keep_prepared(run, found, said, weights=weights_hash(model), plain=plain, channels=channels, more=more)
+    more, weights = _how(split, len(scored)), weights_hash(model)
+    keep_prepared(run, {LABELS: found}, said, weights=weights, plain=plain, channels=channels, more=more)
     return said
+
+
+def _prepared_objects(run: Path, dataset: Dataset, split: str, most_drop: float) -> Quantisation:
+    model, manifest = load_checkpoint(run)
+    if not isinstance(model, MaskRCNN):
+        raise InputError(f"{run}: {manifest.model} finds objects in another way than Mask R-CNN; take bf16 or fp32.")
+    preprocess, classes = manifest.preprocessing(), manifest.class_map()
+    fitted, pairs = dataset.split("train"), dataset.split(split)
+    images = [preprocess(dataset.read(fitted[k]).image)[0] for k in spread(len(fitted), OBJECTS_CALIBRATED_ON)]
+    scored = tuple(pairs[k] for k in spread(len(pairs), OBJECTS_SCORED_ON))
+
+    def mask_ap(detect: Detect) -> float:
+        def find(sample: Sample) -> Instances:
+            x, frame = preprocess(sample.image)
+            return decode_objects(detect(x), frame, classes, name=sample.name)
+
+        return float(np.nan_to_num(score_objects(find, dataset, scored, intervals=False).masks.ap))
+
+    models, types, said = quantised_objects(model.eval(), images, mask_ap, most_drop)
+    more = {"types": types, **_how(split, len(scored))}
+    keep_prepared(run, models, said, weights=weights_hash(model), plain=False, channels=preprocess.channels, more=more)
+    return said
+
+
+def _how(split: str, scored: int) -> dict[str, Any]:
+    created = f"{datetime.now(UTC):%Y-%m-%d %H:%M}"
+    return {"split": split, "scored": scored, "machine": here(torch.device("cpu")), "created": created}
 
 
 def _kind(labels: GraphLabels, image: Image) -> tuple[bool, int]:

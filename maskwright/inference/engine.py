@@ -20,6 +20,7 @@ from maskwright.inference.backends import Precision, forward_on
 from maskwright.inference.choice import best_way, first_way
 from maskwright.inference.labelling import GraphLabels, logits_on, objects_on
 from maskwright.inference.measuring import Measurement, cost_s, keep_measurement, kept_measurement, measure
+from maskwright.inference.object_parts import detect_by
 from maskwright.inference.objects import Detect, detect_on
 from maskwright.inference.prepared import Prepared
 from maskwright.inference.probes import read_probes
@@ -125,7 +126,10 @@ class Engine:
         """The objects of a prepared image, (1, C, h, w), on the present runtime; of models that find objects."""
         with self._lock:
             if self.way not in self._detects:
-                self._detects[self.way] = objects_on(self._model, self._manifest, self.way)
+                prepared = self._prepared
+                self._detects[self.way] = (
+                    detect_by(self._model, prepared.parts()) if prepared else objects_on(self._model, self._manifest, self.way)
+                )
             detect = self._detects[self.way]
         return detect(image)
 

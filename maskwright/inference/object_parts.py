@@ -23,6 +23,7 @@ from maskwright.models.mask_rcnn.heads import BOX_PX, MASK_PX
 from maskwright.models.mask_rcnn.parts import BoxGraph, Looked, LookGraph, MaskGraph, Parts
 from maskwright.models.outputs import Detections
 
+GRAPHS = ("look", "boxes", "masks")  # of graphs_of, in the order of parts_of
 STEP = 8
 _EXAMPLE_HW = (128, 192)  # of the image that is traced; both sides are free in the graph
 

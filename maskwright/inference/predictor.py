@@ -113,8 +113,6 @@ class Predictor:
         self.manifest, self.classes, self.preprocess = manifest, manifest.class_map(), manifest.preprocessing()
         self._marks = (", exact" if exact else "") + (", flips" if flips else "")
         self.min_score = MIN_SCORE if min_score is None else min_score
-        if self.finds_objects and precision == "int8":
-            raise InputError(f"{manifest.model} finds objects, which int8 is not prepared for; take bf16 or fp32.")
         if passes and runtime not in ("auto", "torch"):
             raise InputError(f"uncertainty draws dropout anew for each pass, which the runtime {runtime!r} cannot; take torch.")
         # A converted network has no dropout left: its passes would all be the same.

@@ -65,6 +65,7 @@ def quantised(
     validate: Validate,
     most_drop: float = MOST_DROP,
     *,
+    before: float | None = None,
     threads: int | None = None,
 ) -> tuple[openvino.Model, Quantisation]:
     """The model in int8, with as few layers in higher precision as the score allows, and what was measured.
@@ -74,6 +75,7 @@ def quantised(
         calibration: inputs as the model takes them, one an image: an array, or arrays where it has several inputs
         validate: the score of a run, tensors in and a tuple of tensors out; higher is better
         most_drop: by how much the score may fall
+        before: the score that it may fall from; None: the model's own in fp32
 
     Raises:
         InputError: there are no calibration images, or the score falls too far with all layers but one back in fp32.
@@ -83,7 +85,7 @@ def quantised(
     if not images:
         raise InputError("int8 has to be calibrated on images, there are none; give the data that the model was trained on.")
     threads = threads or torch.get_num_threads()
-    before = validate(on_openvino(model, "fp32", threads=threads))
+    before = validate(on_openvino(model, "fp32", threads=threads)) if before is None else before
     names = layers_of(model)
     kept: tuple[str, ...] = ()
     order: list[str] = []
