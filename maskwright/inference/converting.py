@@ -88,6 +88,7 @@ def openvino_of(program: torch.export.ExportedProgram) -> openvino.Model:
             model = package.convert_model(program, extension=_extensions())
     except (failures.OpConversionFailure, failures.OpValidationFailure, failures.GeneralFailure) as error:
         raise InputError(f"the network cannot be converted for OpenVINO: {_last_line(error)}") from error
+    _slice_what_is_picked_in_order(model)
     # The importer leaves every length free.
     model.reshape({port: package.PartialShape(shape) for port, shape in zip(model.inputs, _input_shapes(program), strict=True)})
     return model
@@ -114,6 +115,35 @@ def onnx_of(
     except torch.onnx.OnnxExporterError as error:
         raise InputError(f"the network cannot be converted to ONNX: {_last_line(error.__cause__ or error)}") from error
     return made.model_proto  # type: ignore[union-attr]  # None comes only of the exporter's older road
+
+
+def _slice_what_is_picked_in_order(model: openvino.Model) -> None:
+    """Rows or columns 0, 1, ... n - 1 picked by number (sizes.cropped) are a slice, which need not look each of them up."""
+    from openvino import opset15
+
+    for op in model.get_ordered_ops():
+        if op.get_type_name() != "Gather":
+            continue
+        numbers, axis = _unconverted(op.input_value(1)), op.input_value(2).get_node()
+        if numbers.get_type_name() != "Range" or not _is(numbers.input_value(0), 0) or not _is(numbers.input_value(2), 1):
+            continue
+        stop = opset15.unsqueeze(opset15.convert(numbers.input_value(1), "i64"), np.array(0))
+        first, step = np.array([0], np.int64), np.array([1], np.int64)
+        part = opset15.slice(op.input_value(0), first, stop, step, axis.get_data().reshape(-1).astype(np.int64))
+        op.output(0).replace(part.output(0))
+
+
+def _is(port: Any, value: float) -> bool:
+    node = _unconverted(port)
+    return node.get_type_name() == "Constant" and node.get_data().size == 1 and float(node.get_data().reshape(())) == value
+
+
+def _unconverted(port: Any) -> Any:
+    """The node behind a port, or behind the conversions of its number type."""
+    node = port.get_node()
+    while node.get_type_name() == "Convert":
+        node = node.input_value(0).get_node()
+    return node
 
 
 def _input_shapes(program: torch.export.ExportedProgram) -> list[list[int]]:

@@ -64,6 +64,7 @@ class PixelGraph(nn.Module):
         self.resizes = (preprocess.max_side_px, preprocess.min_side_px, preprocess.zoom) != (None, None, 1.0)
         for name, values in (("mean", preprocess.mean), ("std", preprocess.std), ("luma", LUMA)):
             self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
+        self.numbered = classes.ids == tuple(range(len(classes)))  # each id is its channel, and needs no looking up
         self.register_buffer("ids", torch.from_numpy(np.asarray(classes.ids, classes.dtype)), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -79,7 +80,10 @@ class PixelGraph(nn.Module):
             return logits
         if self.resizes:
             logits = F.interpolate(logits, size=hw, mode="bilinear", align_corners=False)  # (B, K, H, W)
-        return logits if self.answer == "logits" else self.ids[logits.argmax(dim=1)]
+        if self.answer == "logits":
+            return logits
+        channels = logits.argmax(dim=1)  # (B, H, W)
+        return channels.to(self.ids.dtype) if self.numbered else self.ids[channels]
 
     def _scaled(self, x: Tensor) -> Tensor:
         if self.preprocess.scaling == "range":

@@ -31,6 +31,7 @@ class TwoConvs(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int, *, padded: bool, norm: str, residual: bool = False) -> None:
         super().__init__()
+        self.padded = padded
         self.convs = nn.Sequential(
             *_conv(channels_in, channels_out, padded, norm),
             nn.ReLU(inplace=True),
@@ -43,7 +44,7 @@ class TwoConvs(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.convs(x)
         if self.shortcut is not None:
-            y = y + self.shortcut(crop_to(x, y))
+            y = y + self.shortcut(x if self.padded else crop_to(x, y))
         return F.relu(y, inplace=True)
 
 
@@ -115,6 +116,7 @@ class Stage(nn.Module):
         attention: bool = False,
     ) -> None:
         super().__init__()
+        self.padded = padded
         self.up = Up(channels_in, channels_out, up)
         self.gate = AttentionGate(channels_skip, channels_in) if attention and channels_skip else None
         self.convs = TwoConvs(channels_skip + channels_out, channels_out, padded=padded, norm=norm, residual=residual)
@@ -122,7 +124,7 @@ class Stage(nn.Module):
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
         below, x = x, self.up(x)
         if skip is not None:
-            skip = crop_to(skip, x)
+            skip = skip if self.padded else crop_to(skip, x)
             x = torch.cat([skip if self.gate is None else self.gate(skip, below), x], dim=1)
         out: Tensor = self.convs(x)
         return out
@@ -131,8 +133,6 @@ class Stage(nn.Module):
 def crop_to(x: Tensor, like: Tensor) -> Tensor:
     """The central part of x that is as high and wide as `like`: the grey arrows of figure 1."""
     (h, w), (height, width) = x.shape[-2:], like.shape[-2:]
-    if not torch.compiler.is_compiling() and (h, w) == (height, width):
-        return x
     top, left = (h - height) // 2, (w - width) // 2
     return x[..., top : top + height, left : left + width]
 

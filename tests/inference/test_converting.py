@@ -12,6 +12,7 @@ from maskwright.errors import InputError, MissingExtraError
 from maskwright.inference import converting
 from maskwright.inference.converting import free_axes, onnx_of, to_onnx, to_openvino, traced
 from maskwright.inference.telemetry import openvino_core
+from maskwright.models.sizes import cropped, on_grid
 
 SIZES = [(1, 33, 70, 3), (2, 97, 41, 3), (1, 48, 48, 3)]
 
@@ -29,6 +30,13 @@ class Sized(nn.Module):
 
 def picture(*shape: int) -> torch.Tensor:
     return torch.randint(0, 256, shape, dtype=torch.uint8)
+
+
+class Cropped(nn.Module):
+    """What the networks do around themselves: filled up to cells of 32 px, and back."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return cropped(on_grid(image, 32) + 1, image)
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +114,13 @@ def test_without_the_extra_the_command_is_said(monkeypatch):
         MissingExtraError, match=r"conversion to ONNX needs the package 'onnx': pip install 'maskwright\[export\]'"
     ):
         to_onnx(nn.ReLU(), (torch.rand(2),))
+
+
+def test_what_is_picked_in_order_is_a_slice():
+    model = to_openvino(Cropped(), (torch.zeros(2, 3, 40, 50),), (free_axes(0, 2, 3),))
+    kinds = [op.get_type_name() for op in model.get_ordered_ops()]
+    assert kinds.count("Slice") == 2
+    compiled = openvino_core("this test").compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for hw in ((33, 70), (64, 96), (1, 1)):
+        image = torch.rand(2, 3, *hw)
+        assert torch.from_numpy(compiled(image.numpy())[0]).equal(image + 1)

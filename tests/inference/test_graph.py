@@ -94,6 +94,13 @@ def test_ids_above_255_are_two_bytes():
     assert (found == exact).all()
 
 
+def test_ids_that_are_their_channels_need_no_looking_up():
+    exact, found = both(Preprocess(3), scene(50, 60, 3), ClassMap((0, 1, 2), ("background", "lung", "heart")))
+    assert found.dtype == np.uint8
+    assert len(np.unique(exact)) > 1
+    assert (found == exact).all()
+
+
 def test_logits_at_the_size_of_the_image_or_of_the_net():
     model, image = net(3), torch.from_numpy(scene(100, 60, 3))[None]
     with torch.inference_mode():
