@@ -147,6 +147,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--side", type=int, default=4000)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--ways", default="auto,fp32,bf16", help="of maskwright: unasked, or on torch in a number type")
     parser.add_argument("--against-monai", action="store_true")
     parser.add_argument("--one", nargs=5)
     given = parser.parse_args()
@@ -155,7 +156,7 @@ def main() -> None:
         found = CONTENDERS[who](Path(run), Path(image), Path(out), precision)
         print(json.dumps({**found, "MB of imports": IMPORTED_MB, "peak MB": peak_mb()}))
         return
-    contenders = [("maskwright", "auto"), ("maskwright", "fp32"), ("maskwright", "bf16")]
+    contenders = [("maskwright", way) for way in given.ways.split(",")]
     contenders += [("monai", "fp32"), ("monai", "bf16")] if given.against_monai else []
     with tempfile.TemporaryDirectory() as temporary:
         here = Path(temporary)
