@@ -42,6 +42,7 @@ KINDS = {
     "all-background": Kind(WARNING, "masks are all background", "Fine where nothing is there; else the mask is missing."),
     "all-ignored": Kind(WARNING, "masks are all ignored", "Draw them, or leave the images out."),
     "class-never-seen": Kind(WARNING, "classes are in no mask", "Take them out of classes.yaml, or add images that show them."),
+    "objects-beside": Kind(WARNING, "sets have errors in the objects beside the masks", "Check them with --objects."),
     "few-images": Kind(WARNING, "few images", "Add images: scores on so few are mostly chance."),
     "two-points": Kind(WARNING, "objects have fewer than three points", "They are left out; draw them again."),
     "zero-area": Kind(WARNING, "objects cover no pixel", "They are left out; draw or delete them."),
