@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from maskwright.annotations.damaged_files import damaged_files
 from maskwright.data.dataset import Dataset
 from maskwright.data.examine import Examined
 from maskwright.data.findings import ERROR, WARNING, Finding, finding
@@ -24,9 +25,17 @@ def of_the_set(dataset: Dataset, seen: Sequence[Examined]) -> Iterator[Finding]:
         what, lone = counted(len(seen), "image"), len(seen) < 2
         why = "one to fit on and one to choose by are the least" if lone else "scores on so few are mostly chance"
         yield finding("few-images", root, what, f"{name}: only {what}: {why}. Add images.", severity=ERROR if lone else WARNING)
+    yield from _not_read(dataset)
     trained = [one for one in seen if one.pair.split in FITTED]
     if any(one.pixels for one in trained):
         yield from _classes_not_fitted(dataset, seen, trained)
+
+
+def _not_read(dataset: Dataset) -> Iterator[Finding]:
+    """Files beside the annotations that may be some, too, but cannot be read: an empty val.json is not val without objects."""
+    if dataset.annotations is not None and dataset.root is not None:
+        for path, why in damaged_files(dataset.root, {image.file for image in dataset.annotations.images if image.file}):
+            yield finding("unreadable", path, "", why, severity=WARNING)
 
 
 def _classes_not_fitted(dataset: Dataset, seen: Sequence[Examined], trained: Sequence[Examined]) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from maskwright.annotations.damaged_files import damaged_text
 from maskwright.data.layouts import EXPECTED, IMAGE_ENDINGS, MASK_WORDS, AmbiguousError, LayoutError, Placed, find_files
 from maskwright.data.listed_splits import stated_splits
 from maskwright.data.names import bare, common_affixes, says_role, without_affixes
@@ -136,9 +137,8 @@ def _by_key(files: Sequence[Placed], step: Callable[[Placed], Hashable]) -> dict
 def _check_both(root: Path, placed: Sequence[Placed], images: Sequence[Placed], masks: Sequence[Placed]) -> None:
     folders = folders_text([p.path for p in placed], root)
     if not masks:
-        json = any(root.rglob("*.json"))
-        why = " There are .json files: outlines are not read yet." if json else ""
-        raise LayoutError(f"{root}: {counted(len(images), 'image')} but no masks (in {folders}).{why} {EXPECTED}.")
+        said = " ".join(filter(None, (damaged_text(root), EXPECTED)))
+        raise LayoutError(f"{root}: {counted(len(images), 'image')} but no masks (in {folders}). {said}.")
     if not images:
         raise LayoutError(f"{root}: {counted(len(masks), 'mask')} but no images (in {folders}). {EXPECTED}.")
 
