@@ -283,13 +283,17 @@ def _annotated(root: Path, classes: ClassMap | Path | str | None, images: str | 
     """The images of a folder of annotations, as far as they are on disk; the doctor tells of the others."""
     given = class_map_of(classes) if classes is not None else None
     found = read_annotations(root, images=root / images if images is not None else None, classes=given)
+    if not found.images:
+        raise LayoutError(f"{root}: the annotations list no images ({found.line}). Export them again, with their images.")
     pairs = tuple(
         Pair(image.name, image.path, None, image.split, objects=k)
         for k, image in enumerate(found.images)
         if image.path is not None
     )
     if not pairs:
-        raise InputError(f"{root}: none of the {len(found.images)} annotated images is on disk; name their folder with --images.")
+        raise LayoutError(
+            f"{root}: none of the {len(found.images)} annotated images is on disk; name their folder with --images."
+        )
     return Dataset(root.resolve().name, root, found.classes, pairs, found.line, annotations=found)
 
 
