@@ -51,11 +51,12 @@ def check_learnable(dataset: Dataset) -> None:
     Raises:
         InputError: there is none in the split train, or the annotations of an image cannot be read.
     """
+    if dataset.annotations is None:
+        return
     pairs = dataset.split("train")
-    if dataset.annotations is not None:
-        places = (pair.objects for pair in pairs if pair.objects is not None)
-        if not any(not one.crowd for k in places for one in dataset.annotations.objects(k)[0]):
-            raise InputError(_no_object(dataset, len(pairs), "train"))
+    places = (pair.objects for pair in pairs if pair.objects is not None)
+    if not any(not one.crowd for k in places for one in dataset.annotations.objects(k)[0]):
+        raise InputError(_no_object(dataset, len(pairs), "train"))
 
 
 def _nothing_to_learn(dataset: Dataset, seen: Sequence[Examined], trained: Sequence[Examined]) -> Iterator[Finding]:
@@ -89,4 +90,5 @@ def _classes_not_fitted(dataset: Dataset, seen: Sequence[Examined], trained: Seq
         if not any(class_id in one.pixels for one in seen):
             yield finding("class-never-seen", dataset.root, class_name, f"{what}. Drop it, or add images of it.")
         else:
-            yield finding("class-never-seen", dataset.root, class_name, f"{what} of train. Drop it, or add images of it.")
+            text = f"{what} of the train split. Drop it, or put images of it there."
+            yield finding("class-not-in-train", dataset.root, class_name, text)

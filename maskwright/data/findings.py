@@ -43,6 +43,8 @@ KINDS = {
     "all-background": Kind(WARNING, "masks are all background", "Fine where nothing is there; else the mask is missing."),
     "all-ignored": Kind(WARNING, "masks are all ignored", "Draw them, or leave the images out."),
     "class-never-seen": Kind(WARNING, "classes are in no mask", "Take them out of classes.yaml, or add images that show them."),
+    "class-not-in-train": Kind(WARNING, "classes are in no mask of the train split", "Drop them, or put images of them there."),
+    "undeclared-class": Kind(WARNING, "classes are used but not declared", "A slip of a known name? Else declare them."),
     "all-refused": Kind(ERROR, "sets have no object that can be used", "Mend the annotations."),
     "nothing-to-learn": Kind(ERROR, "sets have no object to fit on", "Annotate images of the train split."),
     "objects-beside": Kind(WARNING, "sets have errors in the objects beside the masks", "Check them with --objects."),
@@ -194,7 +196,8 @@ def _told(same: Sequence[Finding]) -> str:
 
 
 def _place(one: Finding, *, shared: bool) -> str:
-    """The file with what was found there; the image's name where the file is shared by several, as a COCO json is."""
+    """The file with what was found there; where several share the file, as a COCO json, the image, else what was found alone."""
+    if one.value and not one.name and (shared or one.file is None):
+        return one.value
     place = one.name if one.file is None or (shared and one.name) else "/".join(one.file.parts[-2:])
-    value = f"({one.value})" if one.value and one.value != Path(place).stem else ""
-    return " ".join(filter(None, (place, value)))
+    return f"{place} ({one.value})" if one.value and one.value != Path(place).stem else place

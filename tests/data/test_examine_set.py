@@ -147,3 +147,14 @@ def test_images_that_are_all_somewhere_else(tmp_path):
     [(code, message)] = errors(root)
     assert code == "no-pairs"
     assert "none of the 5 annotated images is on disk; name their folder with --images." in message
+
+
+def test_classes_that_are_missing_are_named_alone(tmp_path):
+    root = coco(tmp_path / "set", train=5, val=3)
+    for split in ("train", "val"):
+        path = root / f"instances_{split}.json"
+        given = json.loads(path.read_text())
+        given["categories"] += [{"id": k, "name": name} for k, name in ((2, "raft"), (3, "tug"))]
+        path.write_text(json.dumps(given))
+    [line] = [line for line in check(root).lines() if "class-never-seen" in line]
+    assert line.startswith("warning class-never-seen: 2 classes are in no mask: raft, tug. ")
