@@ -26,6 +26,18 @@ def test_check_counts_the_objects(run, objects_folder, tmp_path):
     assert (tmp_path / "check" / "contact_sheet.png").is_file()
 
 
+def test_check_looks_at_the_objects_beside_masks_of_classes_where_asked_to(run, objects_folder, tmp_path):
+    run("convert", objects_folder, tmp_path / "voc", "--to", "voc")
+    broken = tmp_path / "voc" / "SegmentationObject" / "07.png"
+    broken.write_bytes(broken.read_bytes()[:60])
+    code, said, _ = run("check", tmp_path / "voc", "--out", tmp_path / "classes")
+    assert code == 0
+    assert "warning objects-beside" in said
+    code, said, _ = run("check", tmp_path / "voc", "--objects", "--out", tmp_path / "objects")
+    assert code == 1
+    assert "error unreadable" in said
+
+
 def test_convert_says_what_was_read_and_written(run, objects_folder, tmp_path):
     code, said, _ = run("convert", objects_folder, tmp_path / "yolo", "--to", "yolo")
     assert code == 0

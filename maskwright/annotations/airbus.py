@@ -105,13 +105,13 @@ def write(folder: Path, images: Iterable[tuple[AnnotatedImage, Instances]], *, c
 
 
 class _Row(NamedTuple):
-    """One line of a CSV; pixels is None where the line is cut short, kind is "" where no class is stated."""
+    """One line of a CSV; pixels and kind are None where the line is cut short, kind is "" where no class is stated."""
 
     path: Path
     number: int
     image: str
     pixels: str | None
-    kind: str
+    kind: str | None
 
 
 def _rows(path: Path) -> list[_Row]:
@@ -131,7 +131,7 @@ def _rows(path: Path) -> list[_Row]:
             pixels = given[PIXELS]
             # pandas writes an empty field as nan where it was told to.
             pixels = "" if pixels is not None and pixels.lower() == "nan" else pixels
-            rows.append(_Row(path, number, given[IMAGE] or "", pixels, given.get(CLASS) or ""))
+            rows.append(_Row(path, number, given[IMAGE] or "", pixels, given.get(CLASS, "")))
     return rows
 
 
@@ -181,8 +181,9 @@ def _object(
 ) -> Drawn:
     number, pixels, kind = row
     where = f"{image.file}: line {number}"
-    if pixels is None:
-        raise FormatError(f"{where}: has no column {PIXELS}; the line is cut short.")
+    for name, cell in ((PIXELS, pixels), (CLASS, kind)):
+        if cell is None:
+            raise FormatError(f"{where}: has no column {name}; the line is cut short.")
     class_id = _class_id(kind, classes) if kind else class_without_name(classes)
     if class_id is None:
         raise unknown_class(kind or OBJECT, classes, where)

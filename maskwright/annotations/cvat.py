@@ -11,14 +11,15 @@ from __future__ import annotations
 import math
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from maskwright.annotations.class_names import by_name, unknown_class
+from maskwright.annotations.class_names import BACKGROUND_NAMES, by_name, unknown_class
 from maskwright.annotations.drawn import AnnotatedImage, Annotations, Drawn, Remark
 from maskwright.annotations.groups import Part, grouped
 from maskwright.annotations.image_files import ALL, files_below, split_of, split_word
@@ -41,6 +42,7 @@ from maskwright.ops.rle import Rle
 
 _HEAD = 4096
 _MOST_LOOKED_AT = 40
+_MOST_NAMED = 8
 _COLOUR = re.compile(r"#([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})")
 SHAPES = ("polygon", "box", "ellipse", "mask")
 NO_AREA = {"polyline": "a line", "points": "points", "skeleton": "a skeleton", "cuboid": "a cuboid"}
@@ -76,9 +78,11 @@ def read(root: Path, *, images: Path | None = None, classes: ClassMap | None = N
         top = _top(path)
         labels |= _labels(top)
         listed += _listed(path, top, root, remarks)
-    seen = {row["label"].strip() for one in listed for row in one.rows if row.get("label", "").strip()}
+    seen = {row["label"].strip(): one for one in reversed(listed) for row in one.rows if row.get("label", "").strip()}
+    if classes is None and labels:
+        remarks += [_undeclared(name, labels, seen[name]) for name in sorted(seen.keys() - {*labels, *BACKGROUND_NAMES})]
     colours = {name: colour for name, colour in labels.items() if colour is not None}
-    known, ids = by_name(seen.union(labels), classes, colours=colours, source=str(root))
+    known, ids = by_name({*seen, *labels}, classes, colours=colours, source=str(root))
     line = f"CVAT for images: {', '.join(relative(path, root) for path in paths[:5])}; {counted(len(labels), 'label')}"
     parse = partial(_objects, classes=known, ids=ids)
     return assemble("cvat", root, line, known, listed, image_files(root, images), parse, remarks)
@@ -109,6 +113,13 @@ def _labels(top: ET.Element) -> dict[str, Colour | None]:
         if name:
             found[name] = (int(said[1], 16), int(said[2], 16), int(said[3], 16)) if said else None
     return found
+
+
+def _undeclared(name: str, labels: Iterable[str], first: Listed) -> Remark:
+    """A label that no <labels> declares: often a slip of the pen, and a class of its own all the same."""
+    near = get_close_matches(name, list(labels), n=3) or sorted(labels)[:_MOST_NAMED]
+    text = f"{first.file}: {first.listed}: the label {name!r} is not declared in <labels> (near ones: {', '.join(near)})"
+    return Remark("undeclared-class", f"{text}; it is a class of its own. Declare it, or mend it.", "", first.file)
 
 
 def _listed(path: Path, top: ET.Element, root: Path, remarks: list[Remark]) -> list[Listed]:

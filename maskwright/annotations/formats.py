@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 
+from maskwright.annotations.damaged_files import damaged_text
 from maskwright.annotations.drawn import Annotations
 from maskwright.classes import ClassMap
 from maskwright.errors import FormatError, InputError
@@ -105,7 +106,9 @@ def _only(root: Path) -> str:
         return found[0][0]
     if not found:
         known = "; ".join(f"{name} ({entry.example})" for name, entry in FORMATS.items())
-        raise FormatError(f"{root}: no annotations here that I know; say what they are with --from FORMAT: {known}.")
+        damaged = damaged_text(root)
+        why = f". {damaged} If they are others," if damaged else ";"
+        raise FormatError(f"{root}: no annotations here that I know{why} say what they are with --from FORMAT: {known}.")
     seen = ", ".join(f"{name} ({evidence})" for name, evidence in found)
     raise InputError(f"{root}: fits several formats: {seen}; say which one is meant, as --from {found[0][0]}.")
 

@@ -9,6 +9,7 @@ How people use it:
     files = ImageFiles(folder)
     files.find("train2017/000000001.jpg")            # [Path] one file; [] none; several: the name alone does not say which
     files.find("img_7.png", near=json_file)          # of several the one in the same folder, or of the same split
+    files.find("x.png", known=files.known(["x.png", "a/x.png"]))      # where a/x.png lies says which x.png is meant
     files.by_stem("img_7")                           # for label files that have the image's stem
     files.paths                                      # all of them, sorted
 """
@@ -18,7 +19,8 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from maskwright.errors import InputError
@@ -89,6 +91,22 @@ def tidy(listed: str) -> tuple[str, ...]:
     return tuple(part for part in PurePosixPath(plain.replace("\\", "/")).parts if part not in ("/", "//", ".", ".."))
 
 
+@dataclass(frozen=True)
+class Known:
+    """What those entries of one annotation file that are listed with folders tell about its other entries.
+
+    Attributes:
+        begin: the folder that their paths begin in; None where there are none, or they do not agree
+        claimed: their files, which no other entry means
+    """
+
+    begin: Path | None = None
+    claimed: frozenset[Path] = frozenset()
+
+
+NOTHING_KNOWN = Known()
+
+
 class ImageFiles:
     """An index of the picture files below one folder.
 
@@ -110,7 +128,19 @@ class ImageFiles:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def find(self, listed: str, *, near: Path | None = None, split: str = ALL) -> list[Path]:
+    def known(self, names: Iterable[str]) -> Known:
+        """What the names that one annotation file lists tell about each other, see Known."""
+        begins: set[Path] = set()
+        claimed: set[Path] = set()
+        for parts in map(tidy, names):
+            same_name = self._by_name.get(parts[-1].lower(), []) if len(parts) > 1 else []
+            whole = [path for path in same_name if _shared_end(path.parent.parts, parts[:-1]) == len(parts) - 1]
+            if len(whole) == 1:
+                claimed.add(whole[0])
+                begins.add(whole[0].parents[len(parts) - 1])
+        return Known(begins.pop() if len(begins) == 1 else None, frozenset(claimed))
+
+    def find(self, listed: str, *, near: Path | None = None, split: str = ALL, known: Known = NOTHING_KNOWN) -> list[Path]:
         """The files that a listed name can mean: one, none, or several between which nothing decides.
 
         A name without a known ending, or whose ending is another one on disk (x.tif kept as x.png), is looked up by its stem.
@@ -118,34 +148,38 @@ class ImageFiles:
         Args:
             near: the annotation file; of several files the one in its folder, or in the folder it is named after, is taken
             split: of several files those whose folders say this split are taken
+            known: what else the annotation file lists; of several files the one where its paths begin is taken
         """
         parts = tidy(listed)
         if not parts:
             return []
         same_name = self._by_name.get(parts[-1].lower(), [])
         stem = PurePosixPath(parts[-1]).stem if _has_image_suffix(parts[-1]) else parts[-1]
-        return self._narrow(same_name or self._by_stem.get(stem.lower(), []), parts, near, split)
+        return self._narrow(same_name or self._by_stem.get(stem.lower(), []), parts, near, split, known)
 
     def by_stem(self, stem: str, *, near: Path | None = None, split: str = ALL) -> list[Path]:
         """As find, for a name that has no ending; folders before it count, as in "train/img_7"."""
         parts = tidy(stem)
-        return self._narrow(self._by_stem.get(parts[-1].lower(), []), parts, near, split) if parts else []
+        return self._narrow(self._by_stem.get(parts[-1].lower(), []), parts, near, split, NOTHING_KNOWN) if parts else []
 
-    def _narrow(self, paths: list[Path], parts: tuple[str, ...], near: Path | None, split: str) -> list[Path]:
+    def _narrow(self, paths: list[Path], parts: tuple[str, ...], near: Path | None, split: str, known: Known) -> list[Path]:
         """Of several files of one name those that agree best with the listed folders, then with where and what the file is."""
         if len(paths) < 2:
             return list(paths)
+        if known.begin is not None and known.begin.joinpath(*parts) in paths:
+            return [known.begin.joinpath(*parts)]
         shared = [_shared_end(path.parent.parts, parts[:-1]) for path in paths]
         paths = [path for path, length in zip(paths, shared, strict=True) if length == max(shared)]
         exact = [path for path in paths if path.name == parts[-1]]
         paths = exact or paths
+        paths = [path for path in paths if path not in known.claimed] or paths
         if near is not None:
             here = [path for path in paths if path.parent == near.parent]
             words = set(re.split(r"[_\-. ]+", near.stem.lower())) | {near.stem.lower()}
             paths = here or [path for path in paths if words & {p.lower() for p in self._folders(path)}] or paths
         if split != ALL:
             paths = [path for path in paths if split_of_words(*self._folders(path)) == split] or paths
-        return paths
+        return _above_all_others(paths) or paths
 
     def _folders(self, path: Path) -> tuple[str, ...]:
         return path.relative_to(self.folder).parent.parts
@@ -153,6 +187,11 @@ class ImageFiles:
 
 def _has_image_suffix(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+
+
+def _above_all_others(paths: Collection[Path]) -> list[Path]:
+    """The file in whose folder all the others' folders lie: a path that is listed without a folder begins there."""
+    return [path for path in paths if all(other is path or path.parent in other.parent.parents for other in paths)]
 
 
 def _shared_end(a: Sequence[str], b: Sequence[str]) -> int:

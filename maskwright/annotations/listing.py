@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from maskwright.annotations.drawn import AnnotatedImage, Annotations, Drawn, Remark
-from maskwright.annotations.image_files import ALL, ImageFiles, files_below, split_of_words, tidy, unique_names
+from maskwright.annotations.image_files import ALL, ImageFiles, Known, files_below, split_of_words, tidy, unique_names
 from maskwright.annotations.packed import Packed
 from maskwright.annotations.records import Head, Refused, head_of, pack
 from maskwright.classes import ClassMap
@@ -120,7 +120,8 @@ def assemble(
         FormatError: the records are nested too deeply to be kept.
     """
     notes = list(remarks)
-    found = [(_find(one, files), one) for one in listed]
+    known = _known(listed, files)
+    found = [(_find(one, files, known), one) for one in listed]
     joined, twice = _joined([(paths[0] if len(paths) == 1 else None, one) for paths, one in found])
     names = unique_names(_places(joined, files))
     notes += [Remark("image-listed-twice", said, names[k], joined[k].file) for k, said in twice]
@@ -136,8 +137,18 @@ def assemble(
     return Annotations(format, root, line, classes, images, Lazy(images, packed, parse), tuple(notes))
 
 
-def _find(one: Listed, files: ImageFiles) -> list[Path]:
-    return [one.path] if one.path is not None else files.find(one.listed, near=one.file, split=one.split)
+def _known(listed: Sequence[Listed], files: ImageFiles) -> dict[Path | None, Known]:
+    """What the names in each annotation file tell about each other."""
+    names: dict[Path | None, list[str]] = {}
+    for one in listed:
+        names.setdefault(one.file, []).append(one.listed)
+    return {file: files.known(together) for file, together in names.items()}
+
+
+def _find(one: Listed, files: ImageFiles, known: dict[Path | None, Known]) -> list[Path]:
+    if one.path is not None:
+        return [one.path]
+    return files.find(one.listed, near=one.file, split=one.split, known=known[one.file])
 
 
 def _joined(found: Sequence[tuple[Path | None, Listed]]) -> tuple[list[Listed], list[tuple[int, str]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from maskwright.annotations.image_files import ALL, ImageFiles, files_below
+from maskwright.annotations.image_files import ALL, NOTHING_KNOWN, ImageFiles, Known, files_below
 from maskwright.annotations.imagesize import image_hw
 from maskwright.errors import InputError
 
@@ -22,9 +22,16 @@ class Pictures(ImageFiles):
         self._masks = frozenset(masks)
         self.paths = [path for path in self.paths if path not in self._masks]
 
-    def find(self, listed: str, *, near: Path | None = None, split: str = ALL) -> list[Path]:  # noqa: ARG002 - see below
+    def find(
+        self,
+        listed: str,
+        *,
+        near: Path | None = None,  # noqa: ARG002 - see below
+        split: str = ALL,
+        known: Known = NOTHING_KNOWN,
+    ) -> list[Path]:
         """See ImageFiles.find. The annotation file is a mask: lying near it speaks against a picture, so it does not count."""
-        return [path for path in super().find(listed, split=split) if path not in self._masks]
+        return [path for path in super().find(listed, split=split, known=known) if path not in self._masks]
 
 
 def stated_hw(files: ImageFiles, listed: str, split: str, mask: Path) -> tuple[int, int] | None:

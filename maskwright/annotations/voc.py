@@ -25,11 +25,11 @@ from maskwright.annotations.class_files import OBJECT, classes_in_masks, stated_
 from maskwright.annotations.class_names import by_name
 from maskwright.annotations.drawn import AnnotatedImage, Annotations, Drawn, Remark
 from maskwright.annotations.id_maps import VOID, paint, read_objects
-from maskwright.annotations.image_files import ALL, files_below, split_word
+from maskwright.annotations.image_files import ALL, files_below
 from maskwright.annotations.listing import Listed, assemble, counted, relative
 from maskwright.annotations.pictures import Pictures, stated_hw
 from maskwright.annotations.placing import copy_image, holdable, image_file, place_of, with_ending
-from maskwright.annotations.records import read_text
+from maskwright.annotations.voc_lists import SPLITS, folders, listed_splits
 from maskwright.classes import IGNORE_ID, ClassMap, spread
 from maskwright.errors import FormatError, InputError
 from maskwright.instances import MOST_IDS, Instances
@@ -37,7 +37,7 @@ from maskwright.io.masks import read_mask
 from maskwright.io.write import write_mask, write_png, write_text
 from maskwright.ops.colour import IGNORED_COLOUR
 
-IMAGES, SPLITS = "JPEGImages", "ImageSets/Segmentation"
+IMAGES = "JPEGImages"
 # Labelme's converter adds PNG to the names, as it also writes arrays.
 MASK_FOLDERS = (("SegmentationObject", "SegmentationClass"), ("SegmentationObjectPNG", "SegmentationClassPNG"))
 MASK_SUFFIXES = (".png",)
@@ -67,8 +67,8 @@ def read(root: Path, *, images: Path | None = None, classes: ClassMap | None = N
     if not masks:
         raise FormatError(f"{object_folder}: holds no PNG; expected a mask of objects for each image.")
     known, how = _classes(base, list(class_masks.values()), classes)
-    split_of, remarks = _splits(base, {_name(path, object_folder) for path in masks})
     names = {path: _name(path, object_folder) for path in masks}
+    split_of, remarks = listed_splits(base, set(names.values()), object_folder.name)
     image_folder = images or (base / IMAGES if (base / IMAGES).is_dir() else base)
     files = Pictures(image_folder, {*masks, *class_masks.values()})
     listed = [_listed(path, class_masks.get(path), name, split_of.get(name, ALL), files) for path, name in names.items()]
@@ -126,8 +126,7 @@ def _bases(root: Path) -> list[Path]:
     """VOC folders: root, or those below it as the development kit is unpacked."""
     if not root.is_dir():
         return []
-    below = [path for pattern in ("VOC*", "VOCdevkit/VOC*") for path in sorted(root.glob(pattern))]
-    return [path for path in (root, *below) if any((path / objects).is_dir() for objects, _ in MASK_FOLDERS)]
+    return [path for path in folders(root) if any((path / objects).is_dir() for objects, _ in MASK_FOLDERS)]
 
 
 def _base(root: Path) -> Path:
@@ -175,28 +174,6 @@ def _hold_voc(paths: Sequence[Path]) -> bool:
             return False
         held = True
     return held
-
-
-def _splits(base: Path, masks: set[str]) -> tuple[dict[str, str], list[Remark]]:
-    """The split of each listed name, and what is odd about the lists."""
-    split_of: dict[str, str] = {}
-    remarks = []
-    folder = base / SPLITS
-    for path in sorted(folder.glob("*.txt")) if folder.is_dir() else []:
-        split = split_word(path.stem)
-        if not split:
-            continue  # trainval repeats both; other lists are nobody's split
-        for line in filter(None, map(str.strip, read_text(path).splitlines())):
-            # Lists of a class have 1 or -1 behind each name; but a name may hold blanks.
-            name = line if line in masks else line.split()[0]
-            if split_of.setdefault(name, split) != split:
-                text = f"{path}: {name} is listed in {split_of[name]}.txt, too, and counts there; keep one."
-                remarks.append(Remark("image-listed-twice", text, name, path))
-            # The masks of VOC's test images are kept by its makers.
-            elif name not in masks and split != "test":
-                text = f"{path}: {name} is listed, but has no mask in {_folders(base)[0]}/; it is left out."
-                remarks.append(Remark("image-not-annotated", text, name, path))
-    return split_of, remarks
 
 
 def _listed(mask: Path, class_mask: Path | None, name: str, split: str, files: Pictures) -> Listed:

@@ -25,6 +25,9 @@ def check(
     masks: given.Masks = None,
     group: given.Group = None,
     snap: given.Snap = False,
+    objects: Annotated[
+        bool, flag("--objects", "Check the objects that lie beside masks of classes, as Mask R-CNN learns them.")
+    ] = False,
     out: Annotated[Path | None, value("DIR", "Write check.json, a contact sheet and the classes; default checks/<data>.")] = None,
     as_json: given.Json = False,
 ) -> None:
@@ -32,7 +35,10 @@ def check(
     from maskwright.data.check import check as check_data
 
     with folder_for(out, Path("checks") / data.resolve().name) as folder, progress("checking") as step:
-        report = check_data(data, classes=classes, images=images, masks=masks, group=group, snap=snap, out=folder, progress=step)
+        report = check_data(
+            data, classes=classes, images=images, masks=masks, group=group, snap=snap, objects=objects or None, out=folder,
+            progress=step,
+        )  # fmt: skip
     if as_json:
         print_json(report.to_json())
     else:

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from maskwright.annotations.formats import detect
 from maskwright.classes import ClassMap
 from maskwright.data.across import across_splits
-from maskwright.data.dataset import Dataset, open_dataset
+from maskwright.data.dataset import BESIDE_CLASSES, Dataset, open_dataset
 from maskwright.data.examine import Examined, examine
 from maskwright.data.examine_objects import found_by_reader
+from maskwright.data.examine_set import of_the_set
 from maskwright.data.findings import ERROR, NOTE, WARNING, CheckReport, Finding, finding
 from maskwright.data.found_classes import class_map_of
 from maskwright.data.layouts import LayoutError
@@ -28,8 +31,9 @@ from maskwright.io.write import write_json, write_png, write_text
 
 __all__ = ["CheckReport", "Finding", "check"]
 
-FEW_IMAGES = 5
 _GRAVITY = (ERROR, WARNING, NOTE)
+
+Progress = Callable[[int, int], None]
 
 
 def check(
@@ -40,13 +44,16 @@ def check(
     masks: str | None = None,
     group: str | None = None,
     snap: bool = False,
+    objects: bool | None = None,
     out: str | Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> CheckReport:
     """Look at every image and mask and report what is wrong; report.ok says whether training may start.
 
     Args:
         source, classes, images, masks, group, snap: see open_dataset
+        objects: see open_dataset; with None a folder that holds masks of classes and objects is checked as training takes it, by
+            its masks, and a warning says whether the objects hold errors
         out: a folder for contact_sheet.png, check.json and, where classes were found, classes.yaml
         progress: called with the number of pairs done and the number of all
 
@@ -55,15 +62,19 @@ def check(
             with the data themselves is a finding.
     """
     given = class_map_of(classes) if classes is not None else None
+    looks_beside = objects is None and masks is None and not isinstance(source, Dataset)
     _check_out(source, out)
     try:
-        dataset = open_dataset(source, classes=given, images=images, masks=masks, snap=snap)
+        dataset = open_dataset(source, classes=given, images=images, masks=masks, snap=snap, objects=objects)
     except InputError as error:
         report = _not_opened(source, error)
     else:
         dataset = open_dataset(dataset, group=group)
         seen = examine_all(dataset, progress)
         report = assemble(dataset, seen)
+        beside = _objects_beside(dataset, given, images) if looks_beside else None
+        if beside is not None and dataset.root is not None:
+            report = _with_objects_beside(report, dataset.root, beside, progress)
         if out is not None:
             write_png(Path(out) / "contact_sheet.png", contact_sheet_of(dataset, seen, report))
             if dataset.classes_found:
@@ -89,7 +100,7 @@ def _not_opened(source: Any, error: InputError) -> CheckReport:
     return CheckReport(root.resolve().name, (finding(code, root, "", str(error)),))
 
 
-def examine_all(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> list[Examined]:
+def examine_all(dataset: Dataset, progress: Progress | None = None) -> list[Examined]:
     """Every pair, in the order of the data set."""
     seen = []
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
@@ -100,6 +111,37 @@ def examine_all(dataset: Dataset, progress: Callable[[int, int], None] | None = 
     return seen
 
 
+def _with_objects_beside(
+    report: CheckReport, root: Path, objects: Dataset | InputError, progress: Progress | None
+) -> CheckReport:
+    """A warning more where objects beside the masks of classes hold errors: training of classes does not look at them."""
+    if isinstance(objects, InputError):
+        said = [str(objects)]
+    else:
+        known = {(f.code, f.file) for f in report.findings}
+        found = assemble(objects, examine_all(objects, progress)).findings
+        said = [f.message for f in found if f.severity == ERROR and (f.code, f.file) not in known]
+    if not said:
+        return report
+    errors = counted(len(said), "error")
+    text = (
+        f"{report.name}: {errors} in the objects beside the masks, such as: {said[0].rstrip('.')}. Training of classes does not "
+        f"see them, that of objects would stop: check them with --objects."
+    )
+    return replace(report, findings=_in_order((*report.findings, finding("objects-beside", root, errors, text))))
+
+
+def _objects_beside(dataset: Dataset, classes: ClassMap | None, images: str | None) -> Dataset | InputError | None:
+    """The objects that lie in the folder of a data set of masks, or why they cannot be opened; None where there are none."""
+    root = dataset.root
+    if root is None or dataset.annotations is not None or not BESIDE_CLASSES & {name for name, _ in detect(root)}:
+        return None
+    try:
+        return open_dataset(root, classes=classes, images=images, objects=True)
+    except InputError as error:
+        return error
+
+
 def assemble(dataset: Dataset, seen: Sequence[Examined]) -> CheckReport:
     """The report: findings of the pairs and of the set as a whole, and the class balance."""
     classes = dataset.classes
@@ -107,7 +149,7 @@ def assemble(dataset: Dataset, seen: Sequence[Examined]) -> CheckReport:
     findings += [_missing_image(path) for path in dataset.strays]
     findings += [found_by_reader(remark) for remark in dataset.annotations.remarks] if dataset.annotations else []
     findings += across_splits(seen)
-    findings += _of_the_set(dataset, seen)
+    findings += of_the_set(dataset, seen)
     totals: Counter[int] = Counter()
     images: Counter[int] = Counter()
     objects: Counter[int] = Counter()
@@ -117,7 +159,7 @@ def assemble(dataset: Dataset, seen: Sequence[Examined]) -> CheckReport:
         images.update(one.pixels.keys())
     return CheckReport(
         dataset.name,
-        tuple(sorted(findings, key=lambda f: _GRAVITY.index(f.severity))),
+        _in_order(findings),
         classes,
         {name: totals[i] for i, name in zip(classes.ids, classes.names, strict=True)},
         {name: images[i] for i, name in zip(classes.ids, classes.names, strict=True)},
@@ -132,26 +174,11 @@ def assemble(dataset: Dataset, seen: Sequence[Examined]) -> CheckReport:
     )
 
 
+def _in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The gravest first."""
+    return tuple(sorted(findings, key=lambda f: _GRAVITY.index(f.severity)))
+
+
 def _missing_image(mask: Path) -> Finding:
     text = f"{mask}: no image has the name {mask.stem!r}. Add it, or leave the mask out with --skip-bad."
     return finding("missing-image", mask, mask.stem, text)
-
-
-def _of_the_set(dataset: Dataset, seen: Sequence[Examined]) -> Iterator[Finding]:
-    name, root = dataset.name, dataset.root
-    if dataset.classes_found:
-        way_out = "To name or change them, edit the classes.yaml of --out and give it with --classes."
-        text = f"{name}: {dataset.classes_found}. {way_out}"
-        yield finding("classes-found", root, "", text)
-    if len(seen) < FEW_IMAGES:
-        what, lone = counted(len(seen), "image"), len(seen) < 2
-        why = "one to fit on and one to choose by are the least" if lone else "scores on so few are mostly chance"
-        yield finding("few-images", root, what, f"{name}: only {what}: {why}. Add images.", severity=ERROR if lone else WARNING)
-    trained = [one for one in seen if one.pair.split in ("train", "all")]
-    if not any(one.pixels for one in trained):
-        return
-    for class_id, class_name in zip(dataset.classes.ids, dataset.classes.names, strict=True):
-        where = "any mask" if not any(class_id in one.pixels for one in seen) else "any mask of train"
-        if not any(class_id in one.pixels for one in trained):
-            text = f"{name}: class {class_name!r} (id {class_id}) is not in {where}. Drop it, or add images of it."
-            yield finding("class-never-seen", root, class_name, text)

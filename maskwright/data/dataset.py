@@ -18,6 +18,7 @@ from maskwright.annotations.drawn import Annotations
 from maskwright.annotations.formats import detect, read_annotations
 from maskwright.classes import ClassMap
 from maskwright.data.found_classes import class_map_of, find_classes
+from maskwright.data.layouts import AmbiguousError, LayoutError
 from maskwright.data.pairing import find_pairs
 from maskwright.data.stored import content_hash, stored_mask
 from maskwright.data.volume_pairs import VolumePairs, find_volume_pairs
@@ -29,7 +30,8 @@ from maskwright.io.read import read_image
 from maskwright.sample import Sample
 
 Source = Path | NDArray[Any]
-# Formats that hold a mask of classes beside the objects: what a semantic network is to learn is drawn there, borders and all.
+# Formats that may hold a mask of classes beside the objects: where they do, what a semantic network is to learn is drawn there,
+# borders and all.
 BESIDE_CLASSES = {"voc", "cityscapes", "instance_png"}
 
 
@@ -217,7 +219,7 @@ def open_dataset(
         group: a regular expression over pair names; its first bracket (or the whole match) names the group
         snap: move values that are not in the class map to the nearest stored value
         objects: True takes annotations that tell objects apart and nothing else; False takes masks alone; None takes what is
-            there, and masks of classes where both are (Pascal VOC, Cityscapes)
+            there, and masks of classes where both are (Pascal VOC)
 
     Raises:
         InputError: see data/layouts.py, data/pairing.py, data/found_classes.py and annotations/formats.py; or the expression
@@ -243,12 +245,18 @@ def open_dataset(
 def _open_folder(
     root: Path, classes: ClassMap | Path | str | None, images: str | None, masks: str | None, snap: bool, objects: bool | None
 ) -> Dataset:
-    if masks is None and objects is not False and _has_objects(root, objects):
+    formats = _formats(root) if masks is None and objects is not False else set()
+    if formats if objects else formats - BESIDE_CLASSES:
         return _annotated(root, classes, images)
     volumes = find_volume_pairs(root, images=images, masks=masks, classes=_given(root, classes))
     if volumes is not None:
         return _of_volumes(root, volumes, classes, snap)
-    found = find_pairs(root, images=images, masks=masks)
+    try:
+        found = find_pairs(root, images=images, masks=masks)
+    except LayoutError as error:
+        if not formats or isinstance(error, AmbiguousError):
+            raise
+        return _annotated(root, classes, images)
     name = root.resolve().name
     pairs = tuple(Pair(p.name, p.image, p.mask, p.split) for p in found.pairs)
     class_map, line = _classes(root, classes, [p.mask for p in pairs if p.mask is not None], name)
@@ -266,23 +274,26 @@ def _of_volumes(root: Path, found: VolumePairs, classes: ClassMap | Path | str |
     return Dataset(name, root, class_map, pairs, found.line, line, snap, found.strays)
 
 
-def _has_objects(root: Path, wanted: bool | None) -> bool:
-    """Whether annotations of objects are there, and are to be taken."""
-    found = {format_ for format_, _ in detect(root)}
-    return bool(found if wanted else found - BESIDE_CLASSES)
+def _formats(root: Path) -> set[str]:
+    """The formats of the annotations that are there."""
+    return {format_ for format_, _ in detect(root)}
 
 
 def _annotated(root: Path, classes: ClassMap | Path | str | None, images: str | None) -> Dataset:
     """The images of a folder of annotations, as far as they are on disk; the doctor tells of the others."""
     given = class_map_of(classes) if classes is not None else None
     found = read_annotations(root, images=root / images if images is not None else None, classes=given)
+    if not found.images:
+        raise LayoutError(f"{root}: the annotations list no images ({found.line}). Export them again, with their images.")
     pairs = tuple(
         Pair(image.name, image.path, None, image.split, objects=k)
         for k, image in enumerate(found.images)
         if image.path is not None
     )
     if not pairs:
-        raise InputError(f"{root}: none of the {len(found.images)} annotated images is on disk; name their folder with --images.")
+        raise LayoutError(
+            f"{root}: none of the {len(found.images)} annotated images is on disk; name their folder with --images."
+        )
     return Dataset(root.resolve().name, root, found.classes, pairs, found.line, annotations=found)
 
 

@@ -27,7 +27,7 @@ def of_objects(annotations: Annotations, pair: Pair, image: Image | None) -> tup
     said = [found_by_reader(remark, pair.name) for remark in remarks]
     if not len(found):
         text = f"{pair.name}: has no object. Fine if nothing is there to be found; else the annotations are missing."
-        said.append(finding("no-objects", file, "0 objects", text, pair.name))
+        said.append(finding("no-objects", file, "", text, pair.name))
     return said, _pixels(found), dict(Counter(found.class_ids[~found.crowds].tolist()))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -42,6 +43,11 @@ KINDS = {
     "all-background": Kind(WARNING, "masks are all background", "Fine where nothing is there; else the mask is missing."),
     "all-ignored": Kind(WARNING, "masks are all ignored", "Draw them, or leave the images out."),
     "class-never-seen": Kind(WARNING, "classes are in no mask", "Take them out of classes.yaml, or add images that show them."),
+    "class-not-in-train": Kind(WARNING, "classes are in no mask of the train split", "Drop them, or put images of them there."),
+    "undeclared-class": Kind(WARNING, "classes are used but not declared", "A slip of a known name? Else declare them."),
+    "all-refused": Kind(ERROR, "sets have no object that can be used", "Mend the annotations."),
+    "nothing-to-learn": Kind(ERROR, "sets have no object to fit on", "Annotate images of the train split."),
+    "objects-beside": Kind(WARNING, "sets have errors in the objects beside the masks", "Check them with --objects."),
     "few-images": Kind(WARNING, "few images", "Add images: scores on so few are mostly chance."),
     "two-points": Kind(WARNING, "objects have fewer than three points", "They are left out; draw them again."),
     "zero-area": Kind(WARNING, "objects cover no pixel", "They are left out; draw or delete them."),
@@ -178,13 +184,20 @@ class CheckReport:
 
 
 def _told(same: Sequence[Finding]) -> str:
-    """One line for all findings of a kind: the message of a single one, else the count, three files and the way out."""
+    """One line for all findings of a kind: the message of a single one, else the count, three places and the way out."""
     first = same[0]
     if len(same) == 1:
         return f"{first.severity} {first.code}: {first.message}"
     kind = KINDS[first.code]
-    files = ["/".join(f.file.parts[-2:]) if f.file else f.name for f in same[:SHOWN_FILES]]
-    values = [f"({f.value})" if f.value and f.value != Path(file).stem else "" for file, f in zip(files, same, strict=False)]
-    shown = [" ".join(filter(None, two)) for two in zip(files, values, strict=True)]
-    more = f" and {len(same) - SHOWN_FILES} more" if len(same) > SHOWN_FILES else ""
-    return f"{first.severity} {first.code}: {len(same)} {kind.several}: {', '.join(shown)}{more}. {kind.way_out}"
+    of_file = Counter(f.file for f in same)
+    places = list(dict.fromkeys(_place(f, shared=of_file[f.file] > 1) for f in same))
+    more = f" and {len(places) - SHOWN_FILES} more" if len(places) > SHOWN_FILES else ""
+    return f"{first.severity} {first.code}: {len(same)} {kind.several}: {', '.join(places[:SHOWN_FILES])}{more}. {kind.way_out}"
+
+
+def _place(one: Finding, *, shared: bool) -> str:
+    """The file with what was found there; where several share the file, as a COCO json, the image, else what was found alone."""
+    if one.value and not one.name and (shared or one.file is None):
+        return one.value
+    place = one.name if one.file is None or (shared and one.name) else "/".join(one.file.parts[-2:])
+    return f"{place} ({one.value})" if one.value and one.value != Path(place).stem else place

@@ -46,6 +46,10 @@ class LayoutError(InputError):
     """A folder that is there holds no pairs of images and masks that I know how to find."""
 
 
+class AmbiguousError(LayoutError):
+    """Several files or folders could be meant, and only a person can say which."""
+
+
 @dataclass(frozen=True)
 class Placed:
     """One picture file and what its place says about it.

@@ -7,7 +7,9 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from maskwright.data.layouts import EXPECTED, IMAGE_ENDINGS, MASK_WORDS, LayoutError, Placed, find_files
+from maskwright.annotations.damaged_files import damaged_text
+from maskwright.data.layouts import EXPECTED, IMAGE_ENDINGS, MASK_WORDS, AmbiguousError, LayoutError, Placed, find_files
+from maskwright.data.listed_splits import stated_splits
 from maskwright.data.names import bare, common_affixes, says_role, without_affixes
 from maskwright.data.wording import counted, folders_text, splits_text
 
@@ -43,7 +45,7 @@ def find_pairs(root: Path, *, images: str | None = None, masks: str | None = Non
     """Find images and masks below root and pair them by the stem of their names, whatever their endings.
 
     Raises:
-        LayoutError: nothing to pair, two candidates for one role, or names that do not belong together.
+        LayoutError: nothing to pair, or names that do not belong together. AmbiguousError: two candidates for one role.
     """
     placed = find_files(root, images=images, masks=masks)
     if not any(p.role == "mask" for p in placed):
@@ -94,7 +96,7 @@ def match(images: Sequence[Placed], masks: Sequence[Placed]) -> dict[Path, Path]
     """Image path -> mask path. Each step pairs what earlier ones left, and only names that stand once on both sides.
 
     Raises:
-        LayoutError: two images or two masks of the same name in the same place.
+        AmbiguousError: two images or two masks of the same name in the same place.
     """
     by_split = any(p.split for p in images) and any(p.split for p in masks)
     # Folders that say nothing may differ (annotations/trimaps) only where no folder is on both sides: else image 5 of one
@@ -121,7 +123,7 @@ def match(images: Sequence[Placed], masks: Sequence[Placed]) -> dict[Path, Path]
             if several is None:
                 found[left[key][0]] = right[key][0]
             elif number == 0:
-                raise LayoutError(f"{several[0]} and {several[1].name} share a name; either could be meant. Remove one.")
+                raise AmbiguousError(f"{several[0]} and {several[1].name} share a name; either could be meant. Remove one.")
     return found
 
 
@@ -135,9 +137,8 @@ def _by_key(files: Sequence[Placed], step: Callable[[Placed], Hashable]) -> dict
 def _check_both(root: Path, placed: Sequence[Placed], images: Sequence[Placed], masks: Sequence[Placed]) -> None:
     folders = folders_text([p.path for p in placed], root)
     if not masks:
-        json = any(root.rglob("*.json"))
-        why = " There are .json files: outlines are not read yet." if json else ""
-        raise LayoutError(f"{root}: {counted(len(images), 'image')} but no masks (in {folders}).{why} {EXPECTED}.")
+        said = " ".join(filter(None, (damaged_text(root), EXPECTED)))
+        raise LayoutError(f"{root}: {counted(len(images), 'image')} but no masks (in {folders}). {said}.")
     if not images:
         raise LayoutError(f"{root}: {counted(len(masks), 'mask')} but no images (in {folders}). {EXPECTED}.")
 
@@ -147,7 +148,9 @@ def _check_one_candidate(root: Path, files: Sequence[Placed], role: str) -> None
         words = sorted({p.word for p in files if p.split == split})
         if len(words) > 1:
             there = folders_text([p.path for p in files if p.split == split], root)
-            raise LayoutError(f"{root}: several folders could hold the {role}s: {there}. Name the one you mean with --{role}s.")
+            raise AmbiguousError(
+                f"{root}: several folders could hold the {role}s: {there}. Name the one you mean with --{role}s."
+            )
 
 
 def _nothing_pairs(root: Path, images: Sequence[Placed], masks: Sequence[Placed]) -> str:
@@ -166,17 +169,21 @@ def _nothing_pairs(root: Path, images: Sequence[Placed], masks: Sequence[Placed]
 
 def _arrange(root: Path, images: Sequence[Placed], masks: Sequence[Placed], mask_of: dict[Path, Path]) -> Pairing:
     """Name the pairs, settle their splits, and leave out splits that hold no mask at all (test images for a contest)."""
-    split_of_mask = {p.path: p.split for p in masks}
-    splits = {p.path: p.split or split_of_mask.get(mask_of.get(p.path, p.path), "") for p in images}
+    stated, said = stated_splits(root, [p.path for p in images], [p.path for p in masks])
+    split_of = {p.path: stated.get(p.path, p.split) for p in (*images, *masks)}
+    splits = {p.path: split_of[p.path] or split_of.get(mask_of.get(p.path, p.path), "") for p in images}
     labelled = {splits[path] for path in mask_of}
     unlabelled = Counter(s for s in splits.values() if s not in labelled and s not in ("", "train"))
-    # Images outside the split folders are there to fit on; "all" stays the name for data without any split.
-    plain = "train" if labelled - {""} else "all"
-    kept = [p for p in images if splits[p.path] not in unlabelled]
+    # Of VOC's images most have no mask; those that should have one are listed.
+    unlisted = {path for path, split in splits.items() if stated and not split and path not in mask_of}
+    # Images outside the split folders are there to fit on, but not those that lists leave out; "all" stays the name for data
+    # without any split.
+    plain = "train" if labelled - {""} and "train" not in stated.values() else "all"
+    kept = [p for p in images if splits[p.path] not in unlabelled and p.path not in unlisted]
     names = _unique_names(kept, splits)
     pairs = [FilePair(name, p.path, mask_of.get(p.path), splits[p.path] or plain) for name, p in zip(names, kept, strict=True)]
     strays = tuple(p.path for p in masks if p.path not in set(mask_of.values()))
-    return Pairing(tuple(pairs), strays, _line(root, pairs, unlabelled))
+    return Pairing(tuple(pairs), strays, _line(root, pairs, unlabelled, len(unlisted)) + said)
 
 
 def _unique_names(files: Sequence[Placed], splits: dict[Path, str]) -> list[str]:
@@ -191,11 +198,12 @@ def _unique_names(files: Sequence[Placed], splits: dict[Path, str]) -> list[str]
     return forms
 
 
-def _line(root: Path, pairs: Sequence[FilePair], unlabelled: Counter[str]) -> str:
+def _line(root: Path, pairs: Sequence[FilePair], unlabelled: Counter[str], unlisted: int) -> str:
     shown = next(p for p in pairs if p.mask is not None)
     images, masks = (_folders(root, paths) for paths in ([p.image for p in pairs], [p.mask for p in pairs if p.mask]))
     where = f"images and masks in {images}" if images == masks else f"images in {images}, masks in {masks}"
     left_out = "".join(f"; {counted(n, f'{s} image')} without masks left out" for s, n in sorted(unlabelled.items()))
+    left_out += f"; {counted(unlisted, 'image')} without masks that no list names left out" if unlisted else ""
     example = f"{shown.image.name} + {shown.mask.name}" if shown.mask else shown.image.name
     return f"{where}, such as {example}: {splits_text([p.split for p in pairs])}{left_out}"
 

@@ -10,6 +10,7 @@ from typing import Any
 from maskwright.classes import ClassMap
 from maskwright.data.check import check
 from maskwright.data.dataset import Dataset, open_dataset
+from maskwright.data.examine_set import check_learnable
 from maskwright.data.split import INNER, as_trained
 from maskwright.data.wording import counted
 from maskwright.errors import CheckpointError, InputError
@@ -109,4 +110,6 @@ def open_data(data: Any, options: Options, classes: Any, *, checked: bool, show:
             more = f" ({rest}: `maskwright check` lists all, --skip-bad leaves those files out.)" if errors[1:] else ""
             raise InputError(errors[0] + more)
     dataset = as_trained(dataset, seed=options.seed, holdout=options.holdout, held_out=options.holdout_groups, fit=options.fit)
+    if options.task != "semantic":
+        check_learnable(dataset)
     return dataset, "val" if options.holdout is None else INNER

@@ -70,6 +70,15 @@ def test_a_line_that_is_cut_short(tmp_path):
     assert "line 2: has no column EncodedPixels; the line is cut short" in remark.text
 
 
+def test_a_line_that_is_cut_before_its_class(tmp_path):
+    # An image without objects needs no class.
+    read = airbus.read(make(tmp_path, ["a.png,1 1,ship", "a.png,2 1", "b.png,"], "ImageId,EncodedPixels,ClassId", names="ab"))
+    drawn, [remark] = read.objects(0)
+    assert ([d.where for d in drawn], remark.code) == (["line 2"], "bad-object")
+    assert "train.csv: line 3: has no column ClassId; the line is cut short; the object is left out." in remark.text
+    assert read.objects(1) == ([], [])
+
+
 def test_classes_by_number(tmp_path):
     read = airbus.read(make(tmp_path, ["a.png,3,1 1", "a.png,4,2 1"], "ImageId,ClassId,EncodedPixels"))
     assert (read.classes.ids, read.classes.names) == ((0, 3, 4), ("background", "class 3", "class 4"))

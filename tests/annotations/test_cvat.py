@@ -78,6 +78,19 @@ def test_labels_and_their_colours(tmp_path):
     assert found.line == "CVAT for images: annotations.xml; 2 labels"
 
 
+def test_a_label_that_is_not_declared_is_said(tmp_path):
+    found, objects, _ = read(tmp_path, POLYGON, POLYGON.replace("ship", "shipp"), POLYGON.replace("ship", "shipp"))
+    [remark] = found.remarks
+    assert (remark.code, remark.path) == ("undeclared-class", tmp_path / "annotations.xml")
+    assert "a.png: the label 'shipp' is not declared in <labels> (near ones: ship); it is a class of its own." in remark.text
+    assert len(objects) == 3
+    # A file that declares nothing, and a class map that is given, say nothing of slips.
+    write(tmp_path, document(POLYGON, meta="<version>1.1</version>"))
+    assert cvat.read(tmp_path).remarks == ()
+    found, _, remarks = read(tmp_path, POLYGON.replace("ship", "shipp"), classes=ClassMap((0, 1), ("background", "ship")))
+    assert (found.remarks, [r.code for r in remarks]) == ((), ["unknown-class"])
+
+
 def test_groups_join_shapes_of_one_label(tmp_path):
     grouped, far = (
         POLYGON.replace("<polygon", '<polygon group_id="3"'),

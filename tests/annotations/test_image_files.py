@@ -50,6 +50,29 @@ def test_folder_of_the_json_and_its_name_decide(tmp_path):
     assert len(found(files, "b.jpg", near=tmp_path / "x.json")) == 2
 
 
+@pytest.mark.parametrize("json", ["ann.json", "a.json"])
+def test_a_file_that_lies_exactly_there_is_meant(json, tmp_path):
+    files = folder(tmp_path, "images/x.png", "images/a/x.png", "images/b/x.png")
+    names = ["x.png", "a/x.png", "b/x.png"]
+    known, near = files.known(names), tmp_path / json
+    assert [found(files, name, near=near, known=known) for name in names] == [[f"images/{name}"] for name in names]
+
+
+def test_a_file_that_another_entry_names_is_not_meant(tmp_path):
+    # Two beginnings, so none counts; but one/x.png is named already.
+    files = folder(tmp_path, "one/x.png", "two/x.png", "deep/two/y.png")
+    known = files.known(["x.png", "one/x.png", "two/y.png"])
+    assert known.begin is None
+    assert found(files, "x.png", near=tmp_path / "one.json", known=known) == ["two/x.png"]
+
+
+def test_a_path_without_folder_begins_above_all_others(tmp_path):
+    files = folder(tmp_path, "images/x.png", "images/a/x.png", "images/b/x.png", "c/y.png", "d/y.png")
+    assert found(files, "x.png") == ["images/x.png"]
+    assert found(files, "x.png", near=tmp_path / "instances_a.json") == ["images/a/x.png"]  # nothing speaks against its name
+    assert found(files, "y.png") == ["c/y.png", "d/y.png"]
+
+
 def test_exact_capitals_win(tmp_path):
     files = folder(tmp_path, "a.png", "A.PNG")
     assert found(files, "A.PNG") == ["A.PNG"]

@@ -67,6 +67,19 @@ def test_the_same_name_in_two_splits_is_two_images(tmp_path):
     assert found.remarks == ()
 
 
+@pytest.mark.parametrize("file", ["ann.json", "a.json"])
+def test_one_name_in_three_folders_of_one_file(file, tmp_path):
+    names = ("x.png", "a/x.png", "b/x.png")
+    touch(tmp_path, *(f"images/{name}" for name in names))
+    found = made(tmp_path, *(Listed(name, tmp_path / file, rows=[k]) for k, name in enumerate(names)))
+    assert found.remarks == ()
+    assert [(found.images[k].path, [d.id for d in found.objects(k)[0]]) for k in range(3)] == [
+        (tmp_path / "images/a/x.png", [1]),
+        (tmp_path / "images/b/x.png", [2]),
+        (tmp_path / "images/x.png", [0]),
+    ]
+
+
 def test_images_that_are_not_on_disk(tmp_path):
     touch(tmp_path, "a.png", "x/c.png", "y/c.png")
     json = tmp_path / "t.json"

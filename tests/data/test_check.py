@@ -312,6 +312,19 @@ def test_one_bad_mask_does_not_spoil_classes_found_in_the_others(
     assert [(f.code, f.file) for f in report.findings] == [(code, file), ("classes-found", root)]
 
 
+def test_classes_that_train_does_not_show_are_told_from_those_that_nothing_shows(draw_set: Callable[..., Path]) -> None:
+    root = draw_set()
+    for mask in (root / "train" / "masks").glob("*.png"):
+        values = read(mask).copy()
+        values[values == 180] = 0
+        Image.fromarray(values).save(mask)
+    class_never_seen(root, np.random.default_rng(0))
+    found = {f.code: f for f in check(root).findings}
+    assert set(found) == {"class-not-in-train", "class-never-seen"}
+    assert "class 'box' (id 2) is not in any mask of the train split." in found["class-not-in-train"].message
+    assert "(id 3) is not in any mask." in found["class-never-seen"].message
+
+
 def test_snap_turns_smear_into_a_warning(draw_set: Callable[..., Path]) -> None:
     root = draw_set()
     _, file, _ = drawn_large_and_shrunk(root, np.random.default_rng(0))

@@ -128,3 +128,17 @@ def test_pasted_objects_come_from_the_seed_alone(objects_folder):
     assert torch.equal(once[0], again[0])
     assert sum(map(len, once[1])) > sum(map(len, plain[1]))
     assert not torch.equal(plain[0], once[0])
+
+
+def test_an_empty_annotation_file_is_named(objects_folder, tmp_path):
+    copy = tmp_path / "sea"
+    shutil.copytree(objects_folder, copy)
+    val, train = (copy / "annotations" / f"instances_{split}.json" for split in ("val", "train"))
+    val.write_text("")
+    # The other file is read; without a word the images of val would be missing.
+    [found] = [f for f in check(copy).findings if f.code == "unreadable"]
+    assert (found.severity, found.file) == ("warning", val)
+    train.unlink()
+    report = check(copy)
+    assert [f.code for f in report.findings] == ["no-pairs"]
+    assert f"14 images but no masks (in train/ (10), val/ (4)). {val}: the file is empty" in report.findings[0].message
