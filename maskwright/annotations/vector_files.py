@@ -8,6 +8,7 @@ in any system.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,7 +178,9 @@ def write_gpkg(path: Path, outlines: Sequence[Outline], place: Place) -> None:
     names = list(rows[0]) if rows else ["class", "id", "class_id"]
     columns = [np.array([row[name] for row in rows], object if name == "class" else None) for name in names]
     several = np.array([shapely.multipolygons(shapely.get_parts(shape)) for shape in shapes], object)
-    with atomic(path) as temporary:
+    with atomic(path) as temporary, warnings.catch_warnings():
+        # Pixels have no coordinate reference system, and nobody can do anything about it.
+        warnings.filterwarnings("ignore", message=".crs. was not provided")
         try:
             pyogrio.raw.write(
                 temporary, shapely.to_wkb(several), columns, names, layer=LAYER, driver="GPKG", geometry_type="MultiPolygon",
