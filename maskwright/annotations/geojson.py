@@ -1,4 +1,4 @@
-"""Polygons on the map as truth: GeoJSON, GeoPackage, Shapefiles over GeoTIFFs; and GeoJSON in pixels, as geojson_write writes it.
+"""Polygons on the map as truth: GeoJSON, GeoPackage, Shapefiles over GeoTIFFs; and GeoJSON in pixels.
 
     images/town.tif, labels/town.geojson      a file an image, by name; also side by side
     town_1.tif, town_2.tif, houses.gpkg       files of other names: every raster takes what lies on it
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
 from maskwright.annotations.class_names import by_name, unknown_class
@@ -29,7 +28,7 @@ from maskwright.annotations.vector_layers import LAYER_SUFFIXES, WGS84, Feature,
 from maskwright.classes import ClassMap
 from maskwright.errors import FormatError, InputError
 from maskwright.io.georeference import Georeference
-from maskwright.io.geotiff import place_of, rasterio_for
+from maskwright.io.geotiff import place_of_file, rasterio_for
 
 # Properties that people keep the class in, the likeliest first; compared in lower case.
 CLASS_PROPERTIES = ("class", "class_name", "classname", "label", "category", "type", "kind")
@@ -130,22 +129,9 @@ def _rasters(files: ImageFiles) -> list[Path]:
     return [path for path in files.paths if path.suffix.lower() in (".tif", ".tiff")]
 
 
-def _place(path: Path) -> tuple[Georeference | None, tuple[int, int] | None]:
-    """Where an image lies, and its size where it is a TIFF."""
-    if path.suffix.lower() not in (".tif", ".tiff"):
-        return None, None
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            page: Any = tiff.pages[0]
-            return place_of(path, page)[0], (int(page.imagelength), int(page.imagewidth))
-    except (tifffile.TiffFileError, OSError, ValueError, IndexError):
-        # Damaged: said when its pixels are read.
-        return None, None
-
-
 def _on_image(layer: Layer, path: Path, name: str | None, *, named_alike: bool) -> tuple[list[Any] | None, str]:
     """The rows of the features that lie on an image, None where the layer has nothing to do with it; and what was guessed."""
-    place, hw = _place(path)
+    place, hw = place_of_file(path)
     if place is None:
         if layer.crs not in (None, WGS84) and named_alike:
             return [], f"is in {layer.crs}, but {path.name} does not state where it lies; its objects are left out."
