@@ -69,7 +69,9 @@ def read(
         own = files.by_stem(layer.path.stem, near=layer.path, split=split)
         for path in own if len(own) == 1 else _rasters(files):
             found, said = _on_image(layer, path, name, named_alike=len(own) == 1)
-            remarks += [Remark("place-guessed", f"{layer.path}: {said}", path.stem, layer.path)] if said else []
+            # No rows of features that are there: they lie elsewhere.
+            code = "place-guessed" if found or not layer.features else "bad-object"
+            remarks += [Remark(code, f"{layer.path}: {said}", path.stem, layer.path)] if said else []
             if found is not None:
                 entry = listed.setdefault(path, Listed(relative(path, files.folder), layer.path, None, split, [], path))
                 entry.rows.extend(found)
