@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskwright.annotations.class_names import by_name, unknown_class
-from maskwright.annotations.drawn import AnnotatedImage, Annotations, Drawn, Remark
+from maskwright.annotations.drawn import UNREADABLE, AnnotatedImage, Annotations, Drawn, Remark
 from maskwright.annotations.image_files import ImageFiles, files_below, split_of
 from maskwright.annotations.listing import Listed, assemble, counted, image_files, parse_each, relative
 from maskwright.annotations.shapes import polygon
@@ -93,7 +93,7 @@ def _layers(root: Path) -> tuple[list[Layer], list[Remark]]:
             layers.append(read_layer(path))
         except FormatError as error:
             errors.append(error)
-            remarks.append(Remark("bad-object", f"{str(error).rstrip('.')}; the file is left out.", path.stem, path))
+            remarks.append(Remark(UNREADABLE, f"{str(error).rstrip('.')}; the file is left out.", "", path))
     if not layers:
         raise errors[0] if errors else FormatError(f"{root}: no files of polygons here ({', '.join(LAYER_SUFFIXES)}).")
     return layers, remarks

@@ -158,11 +158,22 @@ def test_damaged_files_and_strange_systems_are_named(tmp_path):
         read_annotations(tmp_path)
 
 
+def test_one_damaged_file_of_several_is_a_failure_and_the_others_go_on(tmp_path):
+    for name in "ab":
+        raster(tmp_path / "in" / f"{name}.tif")
+        geojson(tmp_path / "in" / f"{name}.geojson", features(target="EPSG:4326"))
+    (tmp_path / "in" / "b.geojson").write_text("{")
+    report = convert(tmp_path / "in", tmp_path / "out", to="coco")
+    assert (report.images, report.objects, report.ok) == (1, 2, False)
+    assert [(f.code, f.path) for f in report.failures] == [("unreadable", tmp_path / "in" / "b.geojson")]
+
+
 def test_polygons_that_lie_elsewhere_are_said(tmp_path):
     raster(tmp_path / "a.tif")
     elsewhere = features(transform=UTM @ rasterio.Affine.translation(9000, 0))
     geojson(tmp_path / "a.geojson", elsewhere, "EPSG:32616")
     found = read_annotations(tmp_path)
+    assert found.remarks[0].code == "bad-object"  # a loss, not a guess
     assert "lies nowhere on a.tif" in found.remarks[0].text
     (tmp_path / "a.geojson").rename(tmp_path / "b.geojson")
     with pytest.raises(FormatError, match="no raster that the polygons lie on"):
