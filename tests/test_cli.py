@@ -304,6 +304,23 @@ def test_predict_goes_on_after_a_bad_file_and_ends_with_1(run, squares, trained,
     assert (tmp_path / "masks" / "1.png").is_file()
 
 
+@pytest.mark.parametrize("name", ["nothere.png", "nothere.mp4", "nothere"])
+def test_predict_of_a_single_input_that_is_not_there_is_bad_input(run, trained, tmp_path, name):
+    code, out, err = run("predict", trained, tmp_path / name)
+    assert (code, out) == (2, "")
+    assert f"{tmp_path / name}: no such file or folder" in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_predict_of_several_inputs_goes_on_without_those_that_are_not_there(run, squares, trained, tmp_path):
+    good = squares / "test" / "images" / "1.png"
+    code, out, err = run("predict", trained, tmp_path / "nothere.png", good, "--out", tmp_path / "masks")
+    assert code == 1
+    assert "masks of 1 of 2 images" in out
+    assert "nothere.png" in err
+
+
 def test_predict_as_json(run, squares, trained, tmp_path):
     code, out, _ = run("predict", trained, squares / "test" / "images", "--out", tmp_path / "masks", "--json")
     assert code == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -50,6 +51,31 @@ def test_convert_as_json_counts_what_is_lost(run, objects_folder, tmp_path):
     code, said, _ = run("convert", objects_folder, tmp_path / "voc", "--to", "voc", "--json")
     assert code == 0
     assert json.loads(said)["failures"] == []
+
+
+def test_convert_that_loses_objects_ends_with_1_and_counts_them(run, objects_folder, tmp_path):
+    (tmp_path / "classes.yaml").write_text("classes: [background, box]\n")
+    code, said, err = run("convert", objects_folder, tmp_path / "yolo", "--to", "yolo", "--classes", tmp_path / "classes.yaml")
+    assert code == 1
+    assert "unknown-class: " in said
+    assert "remarks are about what the source itself holds, so not all of it is in" in err
+
+
+def test_convert_of_a_file_that_cannot_be_read_ends_with_1_and_names_it(run, objects_folder, tmp_path):
+    run("convert", objects_folder, tmp_path / "labelme", "--to", "labelme")
+    (tmp_path / "labelme" / "train" / "01.json").write_text('{"version": "5.0", "sha')
+    code, said, err = run("convert", tmp_path / "labelme", tmp_path / "coco", "--to", "coco")
+    assert code == 1
+    assert "13 images" in said
+    assert re.search(r"failed: .*01\.json: is not whole JSON", err)
+
+
+def test_convert_of_no_image_is_bad_input(run, tmp_path):
+    (tmp_path / "set.json").write_text('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "box"}]}')
+    code, said, err = run("convert", tmp_path / "set.json", tmp_path / "out", "--to", "yolo")
+    assert (code, said) == (2, "")
+    assert "names no image" in err
+    assert not (tmp_path / "out").exists()
 
 
 def test_convert_to_a_format_that_does_not_exist(run, objects_folder, tmp_path):

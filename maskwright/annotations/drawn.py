@@ -15,6 +15,7 @@ from maskwright.ops.polygons import fill, fill_coco
 from maskwright.ops.rle import Rle
 
 EVEN_ODD, COCO = "even-odd", "coco"
+UNREADABLE = "unreadable"  # the code of remarks about files that cannot be read at all
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Polygons on the map as truth: GeoJSON, GeoPackage, Shapefiles over GeoTIFFs; and GeoJSON in pixels, as geojson_write writes it.
+"""Polygons on the map as truth: GeoJSON, GeoPackage, Shapefiles over GeoTIFFs; and GeoJSON in pixels.
 
     images/town.tif, labels/town.geojson      a file an image, by name; also side by side
     town_1.tif, town_2.tif, houses.gpkg       files of other names: every raster takes what lies on it
@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
 from maskwright.annotations.class_names import by_name, unknown_class
-from maskwright.annotations.drawn import AnnotatedImage, Annotations, Drawn, Remark
+from maskwright.annotations.drawn import UNREADABLE, AnnotatedImage, Annotations, Drawn, Remark
 from maskwright.annotations.image_files import ImageFiles, files_below, split_of
 from maskwright.annotations.listing import Listed, assemble, counted, image_files, parse_each, relative
 from maskwright.annotations.shapes import polygon
@@ -29,7 +28,7 @@ from maskwright.annotations.vector_layers import LAYER_SUFFIXES, WGS84, Feature,
 from maskwright.classes import ClassMap
 from maskwright.errors import FormatError, InputError
 from maskwright.io.georeference import Georeference
-from maskwright.io.geotiff import place_of, rasterio_for
+from maskwright.io.geotiff import place_of_file, rasterio_for
 
 # Properties that people keep the class in, the likeliest first; compared in lower case.
 CLASS_PROPERTIES = ("class", "class_name", "classname", "label", "category", "type", "kind")
@@ -70,7 +69,9 @@ def read(
         own = files.by_stem(layer.path.stem, near=layer.path, split=split)
         for path in own if len(own) == 1 else _rasters(files):
             found, said = _on_image(layer, path, name, named_alike=len(own) == 1)
-            remarks += [Remark("place-guessed", f"{layer.path}: {said}", path.stem, layer.path)] if said else []
+            # No rows of features that are there: they lie elsewhere.
+            code = "place-guessed" if found or not layer.features else "bad-object"
+            remarks += [Remark(code, f"{layer.path}: {said}", path.stem, layer.path)] if said else []
             if found is not None:
                 entry = listed.setdefault(path, Listed(relative(path, files.folder), layer.path, None, split, [], path))
                 entry.rows.extend(found)
@@ -92,7 +93,7 @@ def _layers(root: Path) -> tuple[list[Layer], list[Remark]]:
             layers.append(read_layer(path))
         except FormatError as error:
             errors.append(error)
-            remarks.append(Remark("bad-object", f"{str(error).rstrip('.')}; the file is left out.", path.stem, path))
+            remarks.append(Remark(UNREADABLE, f"{str(error).rstrip('.')}; the file is left out.", "", path))
     if not layers:
         raise errors[0] if errors else FormatError(f"{root}: no files of polygons here ({', '.join(LAYER_SUFFIXES)}).")
     return layers, remarks
@@ -130,22 +131,9 @@ def _rasters(files: ImageFiles) -> list[Path]:
     return [path for path in files.paths if path.suffix.lower() in (".tif", ".tiff")]
 
 
-def _place(path: Path) -> tuple[Georeference | None, tuple[int, int] | None]:
-    """Where an image lies, and its size where it is a TIFF."""
-    if path.suffix.lower() not in (".tif", ".tiff"):
-        return None, None
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            page: Any = tiff.pages[0]
-            return place_of(path, page)[0], (int(page.imagelength), int(page.imagewidth))
-    except (tifffile.TiffFileError, OSError, ValueError, IndexError):
-        # Damaged: said when its pixels are read.
-        return None, None
-
-
 def _on_image(layer: Layer, path: Path, name: str | None, *, named_alike: bool) -> tuple[list[Any] | None, str]:
     """The rows of the features that lie on an image, None where the layer has nothing to do with it; and what was guessed."""
-    place, hw = _place(path)
+    place, hw = place_of_file(path)
     if place is None:
         if layer.crs not in (None, WGS84) and named_alike:
             return [], f"is in {layer.crs}, but {path.name} does not state where it lies; its objects are left out."

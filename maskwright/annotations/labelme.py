@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from PIL.Image import DecompressionBombError, DecompressionBombWarning
 
 from maskwright.annotations.class_names import by_name, unknown_class
-from maskwright.annotations.drawn import AnnotatedImage, Annotations, Drawn, Remark
+from maskwright.annotations.drawn import UNREADABLE, AnnotatedImage, Annotations, Drawn, Remark
 from maskwright.annotations.groups import Part, grouped
-from maskwright.annotations.image_files import ImageFiles, split_of
+from maskwright.annotations.image_files import ImageFiles, files_below, split_of
 from maskwright.annotations.imagesize import image_hw
 from maskwright.annotations.listing import Listed, assemble, counted, image_files, json_evidence, json_files, left_out
 from maskwright.annotations.records import Head, load_json, points, record, shown, size_hw, text
@@ -47,7 +47,7 @@ def looks_like(root: Path) -> str:
 
 
 def read(root: Path, *, images: Path | None = None, classes: ClassMap | None = None) -> Annotations:
-    """Read one LabelMe json, or all of a folder; a damaged one of several is left out with a remark.
+    """Read one LabelMe json, or all of a folder; one of several that cannot be read is left out with a remark.
 
     Raises:
         FormatError: no file can be read; the sentence is about the first.
@@ -58,13 +58,13 @@ def read(root: Path, *, images: Path | None = None, classes: ClassMap | None = N
     remarks: list[Remark] = []
     listed: list[Listed] = []
     labels: set[str] = set()
-    errors: list[FormatError] = []
-    for path in sorted(paths):
+    errors: list[InputError] = []
+    for path in sorted([*paths, *_cut_short(root, paths, files)]):
         try:
             one, found = _listed(path, root, files)
-        except FormatError as error:
+        except InputError as error:
             errors.append(error)
-            remarks.append(Remark("bad-object", f"{str(error).rstrip('.')}; its image is left out.", path.stem, path))
+            remarks.append(Remark(UNREADABLE, f"{str(error).rstrip('.')}; its image is left out.", "", path))
             continue
         listed.append(one)
         labels |= found
@@ -74,6 +74,18 @@ def read(root: Path, *, images: Path | None = None, classes: ClassMap | None = N
     line = f"LabelMe json: {counted(len(listed), 'file')}, classes from {counted(len(labels), 'label')}"
     parse = partial(_objects, classes=known, ids=ids)
     return assemble("labelme", root, line, known, listed, files, parse, remarks, others_count=False)
+
+
+def _cut_short(root: Path, known: Sequence[Path], files: ImageFiles) -> Iterator[Path]:
+    """JSON files named like an image that end before they show what they are: reading them says why they cannot be read."""
+    others = set(files_below(root, (".json",))).difference(known) if root.is_dir() else ()
+    for path in sorted(others):
+        if not files.by_stem(path.stem, near=path):
+            continue
+        try:
+            load_json(path)
+        except InputError:
+            yield path
 
 
 def _listed(path: Path, root: Path, files: ImageFiles) -> tuple[Listed, set[str]]:
@@ -111,7 +123,7 @@ def _objects(
             if hw is None and image.path is not None and _needs_size(shapes):
                 hw = image_hw(image.path)
         except InputError as error:
-            remarks.append(Remark("bad-object", f"{str(error).rstrip('.')}; its objects are left out.", image.name, path))
+            remarks.append(Remark(UNREADABLE, f"{str(error).rstrip('.')}; its objects are left out.", image.name, path))
             continue
         for k, row in enumerate(shapes, 1):
             try:

@@ -23,12 +23,13 @@ import numpy as np
 
 from maskwright.annotations.class_files import OBJECT, class_without_name, stated_classes, write_classes
 from maskwright.annotations.class_names import by_name, unknown_class
-from maskwright.annotations.drawn import AnnotatedImage, Annotations, Drawn, Remark
+from maskwright.annotations.drawn import UNREADABLE, AnnotatedImage, Annotations, Drawn, Remark
 from maskwright.annotations.image_files import ALL
 from maskwright.annotations.listing import Listed, assemble, counted, parse_each, relative
 from maskwright.annotations.mask_places import MASK_WORDS, Entry, find_entries, mask_folders
 from maskwright.annotations.pictures import IMAGE_WORDS, Pictures, hw_of_mask
 from maskwright.annotations.placing import copy_image, holdable, image_file, place_of
+from maskwright.annotations.records import Refused
 from maskwright.classes import ClassMap
 from maskwright.errors import FormatError, InputError
 from maskwright.instances import Instances
@@ -167,7 +168,10 @@ def _object(row: list[str], _position: int, _remarks: list[Remark], *, classes: 
 
 
 def _mask_of(path: Path) -> Rle:
-    mask = read_mask(path)
+    try:
+        mask = read_mask(path)
+    except FormatError as error:
+        raise Refused(UNREADABLE, str(error)) from error
     values = mask.values.max(axis=2) if mask.kind == "rgb" else mask.values
     # Compression smears the border of 0 and 255.
     return Rle.from_mask(values > values.max() / 2 if mask.lossy and values.max() > 0 else values != 0)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from maskwright.classes import ClassMap
 from maskwright.instances import Instances
 from maskwright.ops.coverage import coverage, shapely_for
+from maskwright.ops.rle import Rle
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +62,7 @@ def outlines_of_objects(found: Instances, tolerance_px: float = 0.0) -> list[Out
 
 def _shapes(found: Instances, tolerance_px: float) -> Iterator[tuple[int, Any]]:
     """Each object's place in the list, and its shape."""
-    painted = np.zeros(found.hw, np.int64)
+    painted = np.zeros(found.hw, np.int32)
     for k, mask in enumerate(found.masks):
         x0, y0, x1, y1 = mask.box_xyxy
         painted[y0:y1, x0:x1][mask.crop((x0, y0, x1, y1))] = k + 1
@@ -70,10 +71,19 @@ def _shapes(found: Instances, tolerance_px: float) -> Iterator[tuple[int, Any]]:
         return
     for k, mask in enumerate(found.masks):
         if mask.area_px:
-            yield from ((k, shape) for _, shape in _joined(mask.to_mask().astype(np.int64), tolerance_px))
+            yield k, _alone(mask, tolerance_px)
 
 
-def _joined(painted: NDArray[np.int64], tolerance_px: float) -> Iterator[tuple[int, Any]]:
+def _alone(mask: Rle, tolerance_px: float) -> Any:
+    """The shape of one mask, drawn on its box with a pixel around it: its outline depends on nothing further away."""
+    h, w = mask.hw
+    x0, y0, x1, y1 = mask.box_xyxy
+    x0, y0, x1, y1 = max(0, x0 - 1), max(0, y0 - 1), min(w, x1 + 1), min(h, y1 + 1)
+    ((_, shape),) = _joined(mask.crop((x0, y0, x1, y1)).astype(np.int32), tolerance_px)
+    return shapely_for("drawing areas as polygons").transform(shape, lambda points: points + np.array([x0, y0]))
+
+
+def _joined(painted: NDArray[np.int32], tolerance_px: float) -> Iterator[tuple[int, Any]]:
     """The parts of each number of a map put together, and the number less 1; 0 is left out."""
     shapely = shapely_for("drawing areas as polygons")
     parts = defaultdict(list)

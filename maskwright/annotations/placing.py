@@ -35,14 +35,13 @@ def image_file(image: AnnotatedImage) -> PurePosixPath:
 
 
 def copy_image(image: AnnotatedImage, to: Path) -> list[Remark]:
-    """Copy the image's file as it is; a remark where it is missing or cannot be read.
+    """Copy the image's file as it is; a remark where it cannot be read. Of one that is not on disk its reader has told.
 
     Raises:
         InputError: the disk is full or the place may not be written.
     """
     if image.path is None:
-        text = f"{image.name}: the image is not on disk, so only its annotations are written; add it as {to.name}."
-        return [Remark("image-not-on-disk", text, image.name, image.file)]
+        return []
     try:
         source = image.path.open("rb")
     except OSError as error:

@@ -8,8 +8,10 @@ in any system.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,15 +73,24 @@ class Place:
 
     def _moved(self, shapes: Sequence[Any], crs: str) -> list[Any]:
         shapely = shapely_for("writing polygons")
-        return list(shapely.transform(np.array(shapes, object), self.to_crs(crs)))
+        return list(shapely.transform(np.array(shapes, object), partial(self._warp, crs=crs)))
 
-    def to_crs(self, crs: str) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-        """From pixels of an image that has a place to a coordinate reference system, (n, 2) each."""
+    def to_map(self, points_xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Points in pixels to the coordinates that are written, (n, 2) each."""
+        return points_xy if self.georeference is None or self.crs is None else self._warp(points_xy, self.crs)
+
+    def to_pixels(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The inverse of to_map."""
+        if self.georeference is None or self.crs is None or self.georeference.crs is None:
+            return points
+        return self.georeference.to_pixels(_warped(points, self.crs, self.georeference.crs))
+
+    def _warp(self, points_xy: NDArray[np.float64], crs: str) -> NDArray[np.float64]:
+        """Points in pixels of an image that has a place to a coordinate reference system."""
         place = self.georeference
         assert place is not None
         assert place.crs is not None
-        source = place.crs
-        return lambda points: _warped(place.to_map(points), source, crs)
+        return _warped(place.to_map(points_xy), place.crs, crs)
 
 
 def _warped(points: NDArray[np.float64], source: str, target: str) -> NDArray[np.float64]:
@@ -177,7 +188,9 @@ def write_gpkg(path: Path, outlines: Sequence[Outline], place: Place) -> None:
     names = list(rows[0]) if rows else ["class", "id", "class_id"]
     columns = [np.array([row[name] for row in rows], object if name == "class" else None) for name in names]
     several = np.array([shapely.multipolygons(shapely.get_parts(shape)) for shape in shapes], object)
-    with atomic(path) as temporary:
+    with atomic(path) as temporary, warnings.catch_warnings():
+        # Pixels have no coordinate reference system, and nobody can do anything about it.
+        warnings.filterwarnings("ignore", message=".crs. was not provided")
         try:
             pyogrio.raw.write(
                 temporary, shapely.to_wkb(several), columns, names, layer=LAYER, driver="GPKG", geometry_type="MultiPolygon",

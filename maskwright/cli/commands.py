@@ -220,6 +220,8 @@ def convert(
             typer.echo(f"  {code}: {count}, as: {first}")
         for failure in report.failures:
             say(f"failed: {failure.text}")
+        if report.refused:
+            say(f"failed: {report.refused} remarks are about what the source itself holds, so not all of it is in {target}.")
     if not report.ok:
         raise typer.Exit(SOME_FAILED)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from maskwright.annotations.assemble import instances_of
 from maskwright.annotations.components import objects_of_labels
-from maskwright.annotations.drawn import AnnotatedImage, Annotations, Remark
+from maskwright.annotations.drawn import UNREADABLE, AnnotatedImage, Annotations, Remark
 from maskwright.annotations.formats import read_annotations
 from maskwright.annotations.imagesize import image_hw
 from maskwright.annotations.writers import WRITERS
@@ -26,6 +26,9 @@ from maskwright.instances import Instances
 from maskwright.progress import Report
 
 One = Callable[[int], tuple[AnnotatedImage, Instances, list[Remark]]]
+# Remarks on objects and images of the source that are not in the target, or not as they were meant, for what they are themselves.
+# What the target has no word for (overlaps, crowds, scores, holes) is counted too, but is as it should be.
+REFUSED = ("bad-object", "unknown-class", "two-points", "zero-area", "out-of-image", "wrong-size")
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class ConversionReport:
         images: how many were written
         objects: how many were handed to the writer; remarks say which of them the target could not hold
         remarks: in the order of coming
-        failures: images that could not be read and are not in the target, with the reason
+        failures: files that could not be read, with the reason; what they hold is not in the target
     """
 
     source: str
@@ -54,7 +57,13 @@ class ConversionReport:
 
     @property
     def ok(self) -> bool:
-        return not self.failures
+        """All that the source holds was read and could be used; what the target has no word for is counted alone."""
+        return not self.failures and not self.refused
+
+    @property
+    def refused(self) -> int:
+        """How many remarks tell of something that could not be used for what it is itself."""
+        return sum(remark.code in REFUSED for remark in self.remarks)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -65,7 +74,7 @@ class ConversionReport:
         return {
             "source": self.source, "format": self.format, "to": self.to, "target": str(self.target), "images": self.images,
             "objects": self.objects, "remarks": [r.text for r in self.remarks], "counts": self.counts,
-            "failures": [f.text for f in self.failures],
+            "failures": [f.text for f in self.failures], "ok": self.ok,
         }  # fmt: skip
 
 
@@ -99,7 +108,7 @@ def convert(
         progress: called with images done and images in all
 
     Raises:
-        InputError: a format is unknown, the target cannot be used, or the source holds nothing that can be read.
+        InputError: a format is unknown, the target cannot be used, or the source holds nothing that can be read, or no image.
     """
     if to not in WRITERS:
         near = get_close_matches(to, WRITERS) or list(WRITERS)
@@ -121,9 +130,15 @@ def convert(
         )
         line, read_as, told = found.line, found.format, found.remarks
         reading = _Reading([(i.name, i.file) for i in found.images], partial(_annotated, found), report)
+    if not reading.names:
+        raise InputError(
+            f"{source}: names no image (read as {line}), so there is nothing to convert; give another file or folder."
+        )
     written = WRITERS[to](target, reading)
-    remarks = (*told, *reading.remarks, *written)
-    return ConversionReport(line, read_as, to, target, reading.images, reading.objects, remarks, tuple(reading.failures))
+    every = [*told, *reading.remarks, *written]
+    remarks = tuple(one for one in every if one.code != UNREADABLE)
+    failures = (*(one for one in every if one.code == UNREADABLE), *reading.failures)
+    return ConversionReport(line, read_as, to, target, reading.images, reading.objects, remarks, failures)
 
 
 class _Reading:
@@ -135,13 +150,13 @@ class _Reading:
     """
 
     def __init__(self, names: Sequence[tuple[str, Path | None]], one: One, progress: Report) -> None:
-        self._names, self._one, self._progress = names, one, progress
+        self.names, self._one, self._progress = names, one, progress
         self.images = self.objects = 0
         self.remarks: list[Remark] = []
         self.failures: list[Remark] = []
 
     def __iter__(self) -> Iterator[tuple[AnnotatedImage, Instances]]:
-        for k, name in enumerate(self._names):
+        for k, name in enumerate(self.names):
             try:
                 image, found, remarks = self._one(k)
             except InputError as error:
@@ -151,7 +166,7 @@ class _Reading:
                 self.objects += len(found)
                 self.remarks += remarks
                 yield image, found
-            self._progress(k + 1, len(self._names))
+            self._progress(k + 1, len(self.names))
 
 
 def _annotated(annotations: Annotations, k: int) -> tuple[AnnotatedImage, Instances, list[Remark]]:

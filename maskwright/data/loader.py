@@ -8,8 +8,10 @@ would have seen, whatever the number of loader processes; and N processes that s
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -31,6 +33,7 @@ from maskwright.transforms import ObjectLayers, Preprocess, layered, paste_objec
 # What is true of an image: channel numbers (h, w) uint8, or its objects.
 Target = Tensor | ObjectLayers
 Targets = Tensor | list[Truth]  # of a batch
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -172,18 +175,18 @@ def training_batches(
         InputError: the batch does not divide among the processes.
     """
     sampler = StepBatches(len(prepared), seed, range(first_step, stop_step), batch, rank, processes)
-    return iter(
-        DataLoader(
-            _Augmented(prepared, augment, seed, copy_paste),
-            batch_sampler=sampler,
-            collate_fn=_batch,
-            num_workers=workers,
-            prefetch_factor=4 if workers else None,
-            worker_init_fn=_one_thread,
-            # Its own generator: the loader must not draw from the one that dropout uses, or a resumed run would differ.
-            generator=torch.Generator(),
-        )
+    loader = DataLoader(
+        _Augmented(prepared, augment, seed, copy_paste),
+        batch_sampler=sampler,
+        collate_fn=_batch,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_begin_worker,
+        # Its own generator: the loader must not draw from the one that dropout uses, or a resumed run would differ.
+        generator=torch.Generator(),
     )
+    with _for_this_process_alone():
+        return iter(loader)
 
 
 def _seed_of(seed: int, number: int) -> int:
@@ -197,5 +200,21 @@ def _batch(entries: list[tuple[Tensor, Tensor | Truth]]) -> tuple[Tensor, Target
     return torch.stack(images), truths or torch.stack(targets)
 
 
-def _one_thread(_: int) -> None:
+@contextmanager
+def _for_this_process_alone() -> Iterator[None]:
+    """Ctrl-C and SIGTERM that come while loader processes start reach none of them: they begin with both held back."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin_worker(_: int) -> None:
     torch.set_num_threads(1)
+    # A signal to the whole group (timeout, SLURM) is for the training, which saves its state and then ends its loaders.
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)

@@ -103,11 +103,14 @@ def predict_files(
         progress: called with (finished, all) after each input
 
     Raises:
-        InputError: there is nothing to do, an answer is already there, an answer would replace an input, or the disk is
-            full. An input that cannot be read or answered is no error: it is in the report's `failed`.
+        InputError: there is nothing to do, the only input is not there, an answer is already there, an answer would replace an
+            input, or the disk is full. Any other input that cannot be read or answered is no error: it is in
+            the report's `failed`.
     """
     given = [Path(s) for s in ([sources] if isinstance(sources, (str, Path)) else sources)]
     out = Path(out)
+    if len(given) == 1 and not given[0].exists():
+        raise InputError(f"{given[0]}: no such file or folder; name an image, a volume, a video, or a folder of them.")
     videos = [source for source in given if is_video(source) and not source.is_dir()]
     if videos and set(formats) - {LABELS}:
         raise InputError(f"{videos[0]}: of videos --format knows labels alone, a mask for each frame; leave the others out.")

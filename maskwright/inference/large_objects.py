@@ -96,8 +96,7 @@ class LargeObjects(Windowed[Instances]):
             write_document(written[-1], self.path.name, self.image.hw, self.predictor.classes, found.one_by_one())
         if GEOJSON in self.formats and self.place:
             written.append(self._named(ENDINGS[GEOJSON]))
-            to_map = None if self.place.crs is None else self.place.to_crs(self.place.crs)
-            write_parts(written[-1], found.one_by_one(), to_map, self.stated)
+            write_parts(written[-1], found.one_by_one(), self.place, self.stated)
         return written[0], found.counts()
 
     def _stitched(self) -> Iterator[Piece]:

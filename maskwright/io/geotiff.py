@@ -67,6 +67,19 @@ def place_of(path: Path, page: Any) -> tuple[Georeference | None, tuple[str, ...
     return Georeference(found.transform, wkt, found.nodata, found.tags), ()
 
 
+def place_of_file(path: Path) -> tuple[Georeference | None, tuple[int, int] | None]:
+    """Where an image file lies, and its size (H, W) where it is a TIFF; None each where it does not say or is damaged."""
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        return None, None
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            page: Any = tiff.pages[0]
+            return place_of(path, page)[0], (int(page.imagelength), int(page.imagewidth))
+    except (tifffile.TiffFileError, OSError, ValueError, IndexError):
+        # Damaged: said when its pixels are read.
+        return None, None
+
+
 def _wkt(path: Path) -> str | None:
     """The coordinate reference system in words, for those that no code names."""
     rasterio = rasterio_for("reading a projection without an EPSG code")

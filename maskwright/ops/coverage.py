@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from maskwright.errors import MissingExtraError
 from maskwright.ops.polygons import Ring
@@ -46,8 +47,12 @@ def coverage(values: NDArray[Any], tolerance_px: float = 0.0) -> list[tuple[int,
     nodes = _nodes(values)
     found: list[int] = []
     shapes = []
-    for value in np.unique(values).tolist():
-        for outer, holes in polygons(Rle.from_mask(values == value)):
+    for value, box in enumerate(ndimage.find_objects(values.astype(np.int32) + 1)):
+        if box is None:
+            continue
+        rows, columns = box
+        mask = Rle.from_crop(values[box] == value, (columns.start, rows.start), (values.shape[0], values.shape[1]))
+        for outer, holes in polygons(mask):
             found.append(value)
             shapes.append(shapely.Polygon(_with_nodes(outer, nodes), [_with_nodes(hole, nodes) for hole in holes]))
     # A ring that touches itself at a corner is two rings to GEOS.
@@ -59,7 +64,7 @@ def coverage(values: NDArray[Any], tolerance_px: float = 0.0) -> list[tuple[int,
 
 def _nodes(values: NDArray[Any]) -> NDArray[np.bool_]:
     """(H + 1, W + 1): the pixel corners where three borders or more meet, and those of the map."""
-    padded = np.pad(values.astype(np.int64), 1, constant_values=-1)
+    padded = np.pad(values.astype(np.int32), 1, constant_values=-1)
     a, b, c, d = padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
     borders = (a != b).astype(np.int8) + (c != d) + (a != c) + (b != d)
     nodes = np.asarray(borders >= 3)

@@ -27,7 +27,7 @@ from maskwright.checkpoint import Manifest, load_checkpoint, save_checkpoint
 from maskwright.classes import ClassMap
 from maskwright.data.dataset import Dataset, Pair
 from maskwright.data.loader import PreparedPairs, Targets, training_batches
-from maskwright.errors import InputError, Interrupted
+from maskwright.errors import InputError
 from maskwright.inference.agreement import refusals
 from maskwright.inference.backends import choose_device
 from maskwright.io.write import write_json, write_text
@@ -42,8 +42,9 @@ from maskwright.training.plan import Machine, fingerprint, looks_in, plan, sched
 from maskwright.training.reporter import Reporter
 from maskwright.training.setup import Parent, check_buildable, make_learner, with_weights
 from maskwright.training.state import Progress, load_state
+from maskwright.training.stopping import interruptible, stop_signals
 from maskwright.training.validate import keep_probes, validate, with_runtimes
-from maskwright.training.watch import Watch, stop_signals
+from maskwright.training.watch import Watch
 from maskwright.transforms import Preprocess, augmenter
 
 Arrays = tuple[Sequence[NDArray[Any]], Sequence[NDArray[Any]]]
@@ -141,37 +142,34 @@ def train(
         images=images, masks=masks, group=group, snap=snap, skip_bad=skip_bad, holdout=holdout,
         holdout_groups=tuple(holdout_groups), fit=tuple(fit), seed=seed,
     )  # fmt: skip
-    try:
-        with processes() as world:
-            show = show_progress and world.first
-            target = choose_device(world.device(device))
-            workers = workers if workers is not None else 1
-            if resume:
-                folder = folder_to_resume(data, out)
-                options = saved_options(folder, options)
-                dataset, split = open_data(data, options, classes, checked=True, show=show)
-                sitting = _Sitting(folder, dataset, split, target, world, options, workers, None, show)
-                return sitting.go(Recipe.load(folder / "recipe.yaml"), start, resume=True, track=track)
-            check_free(out)
-            parent = Parent.load(from_run) if from_run is not None else None
-            overlay = {**_overlay(recipe), **({"weights": weights} if weights else {}), **(settings or {})}
-            options = replace(options, task=_task(overlay, model, parent))
-            dataset, split = open_data(data, options, classes, checked=checked, show=show)
-            if options.task is None and dataset.annotations is not None:
-                model = "mask_rcnn"  # the truth tells objects apart: that is what is learned unless a model says otherwise
-            options = replace(options, task=options.task or ("semantic" if dataset.annotations is None else "instance"))
-            chosen = _planned(dataset, target, model, encoder, seed, parent, overlay)
-            check_buildable(chosen, len(dataset.classes))
-            if parent is not None:
-                options = replace(options, weight_licence=parent.manifest.weight_licence)
-            elif chosen.weights is not None:
-                chosen, licence = with_weights(chosen, len(dataset.classes), keep=overlay)
-                options = replace(options, weight_licence=licence)
-            folder = new_folder(data, out, world)
-            sitting = _Sitting(folder, dataset, split, target, world, options, workers, parent, show)
-            return sitting.go(chosen, start, minutes=minutes, fixed=set(overlay), track=track)
-    except KeyboardInterrupt:
-        raise Interrupted("interrupted before the first step; there is nothing to resume, run the same command again.") from None
+    with interruptible(options.data) as begun, processes() as world:
+        show = show_progress and world.first
+        target = choose_device(world.device(device))
+        workers = workers if workers is not None else 1
+        if resume:
+            folder = begun.folder = folder_to_resume(data, out)
+            options = saved_options(folder, options)
+            dataset, split = open_data(data, options, classes, checked=True, show=show)
+            sitting = _Sitting(folder, dataset, split, target, world, options, workers, None, show)
+            return sitting.go(Recipe.load(folder / "recipe.yaml"), start, resume=True, track=track)
+        check_free(out)
+        parent = Parent.load(from_run) if from_run is not None else None
+        overlay = {**_overlay(recipe), **({"weights": weights} if weights else {}), **(settings or {})}
+        options = replace(options, task=_task(overlay, model, parent))
+        dataset, split = open_data(data, options, classes, checked=checked, show=show)
+        if options.task is None and dataset.annotations is not None:
+            model = "mask_rcnn"  # the truth tells objects apart: that is what is learned unless a model says otherwise
+        options = replace(options, task=options.task or ("semantic" if dataset.annotations is None else "instance"))
+        chosen = _planned(dataset, target, model, encoder, seed, parent, overlay)
+        check_buildable(chosen, len(dataset.classes))
+        if parent is not None:
+            options = replace(options, weight_licence=parent.manifest.weight_licence)
+        elif chosen.weights is not None:
+            chosen, licence = with_weights(chosen, len(dataset.classes), keep=overlay)
+            options = replace(options, weight_licence=licence)
+        folder = begun.folder = new_folder(data, out, world)
+        sitting = _Sitting(folder, dataset, split, target, world, options, workers, parent, show)
+        return sitting.go(chosen, start, minutes=minutes, fixed=set(overlay), track=track)
 
 
 def _check_arguments(minutes: float | None, workers: int | None, seed: int, track: str | None) -> None:

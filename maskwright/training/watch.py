@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 
 import torch
 
@@ -22,6 +19,7 @@ from maskwright.training.log import RunLog
 from maskwright.training.measure import Learner
 from maskwright.training.reporter import Reporter
 from maskwright.training.state import Progress, save_state
+from maskwright.training.stopping import go_on
 from maskwright.training.validate import validate
 
 STATE_EVERY_S = 60.0
@@ -77,8 +75,8 @@ class Watch:
             self._save(now)
         if stop and not self.over():
             raise Interrupted(
-                f"interrupted at step {p.step} of {recipe.steps}; everything is saved. Go on with: "
-                f"maskwright train {self.dataset.root or 'DATA'} --out {self.folder} --resume"
+                f"interrupted at step {p.step} of {recipe.steps}; everything is saved. "
+                f"Go on with: {go_on(self.dataset.root, self.folder)}"
             )
         return not self.over()
 
@@ -129,25 +127,3 @@ class Watch:
             progress=p,
             data_hash=self.manifest.data_hash or "",
         )
-
-
-@contextmanager
-def stop_signals() -> Iterator[Callable[[], bool]]:
-    """While open, the first Ctrl-C or SIGTERM only sets a flag; the second one ends the program at once."""
-    caught: list[int] = []
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        if caught:
-            raise KeyboardInterrupt
-        caught.append(number)
-
-    try:
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not in the main thread: signals are the caller's
-        yield lambda: False
-        return
-    try:
-        yield lambda: bool(caught)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

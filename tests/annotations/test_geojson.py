@@ -20,6 +20,7 @@ from maskwright.data.convert import convert
 from maskwright.data.dataset import open_dataset
 from maskwright.errors import FormatError, InputError
 from maskwright.io.write import write_png
+from maskwright.ops.rle import Rle
 
 UTM = rasterio.Affine(0.5, 0, 733601, 0, -0.5, 3725139)
 ROTATED = rasterio.Affine.translation(733601, 3725139) @ rasterio.Affine.rotation(30) @ rasterio.Affine.scale(2, -3)
@@ -157,11 +158,22 @@ def test_damaged_files_and_strange_systems_are_named(tmp_path):
         read_annotations(tmp_path)
 
 
+def test_one_damaged_file_of_several_is_a_failure_and_the_others_go_on(tmp_path):
+    for name in "ab":
+        raster(tmp_path / "in" / f"{name}.tif")
+        geojson(tmp_path / "in" / f"{name}.geojson", features(target="EPSG:4326"))
+    (tmp_path / "in" / "b.geojson").write_text("{")
+    report = convert(tmp_path / "in", tmp_path / "out", to="coco")
+    assert (report.images, report.objects, report.ok) == (1, 2, False)
+    assert [(f.code, f.path) for f in report.failures] == [("unreadable", tmp_path / "in" / "b.geojson")]
+
+
 def test_polygons_that_lie_elsewhere_are_said(tmp_path):
     raster(tmp_path / "a.tif")
     elsewhere = features(transform=UTM @ rasterio.Affine.translation(9000, 0))
     geojson(tmp_path / "a.geojson", elsewhere, "EPSG:32616")
     found = read_annotations(tmp_path)
+    assert found.remarks[0].code == "bad-object"  # a loss, not a guess
     assert "lies nowhere on a.tif" in found.remarks[0].text
     (tmp_path / "a.geojson").rename(tmp_path / "b.geojson")
     with pytest.raises(FormatError, match="no raster that the polygons lie on"):
@@ -240,3 +252,68 @@ def test_real_footprints_lie_on_their_houses(shared_data):
     ours = houses.to_labels() == 1
     # Both rules ask for the pixel's centre; they may differ where one lies on an edge.
     assert np.count_nonzero(ours != (theirs == 1)) <= 5
+
+
+def drawn_on_the_map(root: Path, transform=UTM, crs="EPSG:32616") -> None:
+    """A raster with a ring around a hole of a pixel, a slanted hull, and an outline through the centres of pixels, as COCO json."""
+    raster(root / "a.tif", transform, crs)
+    mask = np.zeros((30, 40), bool)
+    mask[3:8, 4:14] = True
+    mask[5, 9] = False
+    objects = [
+        {"segmentation": Rle.from_mask(mask)},
+        {"segmentation": [[20.3, 4.1, 33.7, 9.2, 22.4, 17.9]]},
+        {"segmentation": [[5.5, 20.5, 35.5, 20.5, 35.5, 24.5, 5.5, 24.5]]},
+    ]
+    for one in objects:
+        if isinstance(one["segmentation"], Rle):
+            one["segmentation"] = {"size": [30, 40], "counts": one["segmentation"].to_text()}
+    rows = [{"id": k, "image_id": 1, "category_id": 1, "iscrowd": 0, **one} for k, one in enumerate(objects, 1)]
+    images = [{"id": 1, "file_name": "a.tif", "height": 30, "width": 40}]
+    top = {"images": images, "annotations": rows, "categories": [{"id": 1, "name": "house"}]}
+    (root / "set.json").write_text(json.dumps(top))
+
+
+@pytest.mark.parametrize(
+    ("transform", "system"), [(UTM, "EPSG:32616"), (ROTATED, "EPSG:32616"), (DEGREES, "EPSG:4326"), (UTM, "EPSG:3857")]
+)
+def test_objects_of_georeferenced_images_are_converted_to_the_map_and_back(tmp_path, transform, system):
+    (tmp_path / "in").mkdir()
+    drawn_on_the_map(tmp_path / "in", transform, system)
+    report = convert(tmp_path / "in", tmp_path / "new", to="geojson")
+    assert (report.counts, report.ok) == ({}, True)
+    assert pyogrio.read_info(tmp_path / "new" / "a.geojson")["crs"] == "EPSG:4326"
+    bounds = pyogrio.read_info(tmp_path / "new" / "a.geojson", force_total_bounds=True)["total_bounds"]
+    (west, east), (north, south) = (
+        np.sort(v)
+        for v in rasterio.warp.transform(system, "EPSG:4326", *zip(*(transform @ p for p in [(0, 0), (40, 30)]), strict=True))
+    )
+    if transform is not ROTATED:
+        assert west <= bounds[0] < bounds[2] <= east
+        assert min(north, south) <= bounds[1] < bounds[3] <= max(north, south)
+    before, after = read_annotations(tmp_path / "in"), read_annotations(tmp_path / "new")
+    assert after.remarks == ()
+    old, new = (instances_of(one, 0, (30, 40))[0] for one in (before, after))
+    assert new.masks == old.masks
+    assert new.all_ids.tolist() == old.all_ids.tolist()
+
+
+def test_rasters_without_a_system_keep_pixels_and_say_so(tmp_path):
+    (tmp_path / "in").mkdir()
+    drawn_on_the_map(tmp_path / "in", UTM, None)
+    report = convert(tmp_path / "in", tmp_path / "new", to="geojson")
+    assert (report.counts, report.ok) == ({"not-on-map": 1}, True)
+    old, new = (instances_of(read_annotations(tmp_path / name), 0, (30, 40))[0] for name in ("in", "new"))
+    assert new.masks == old.masks
+
+
+def test_real_footprints_are_converted_to_the_map_and_back(shared_data, tmp_path):
+    source = shared_data("geotiff-spacenet")
+    report = convert(source, tmp_path / "new", to="geojson")
+    assert "not-on-map" not in report.counts
+    before, after = read_annotations(source), read_annotations(tmp_path / "new")
+    names = [image.name for image in after.images]
+    assert names == [image.name for image in before.images]
+    for k in range(len(names)):
+        old, new = (instances_of(one, k, (900, 900))[0] for one in (before, after))
+        assert new.masks == old.masks

@@ -9,8 +9,10 @@ import pytest
 
 from maskwright.annotations.drawn import AnnotatedImage
 from maskwright.annotations.geojson_write import feature, write
+from maskwright.annotations.vector_files import Place
 from maskwright.classes import ClassMap
 from maskwright.instances import Instances
+from maskwright.io.georeference import Georeference
 from maskwright.ops.polygons import fill
 from maskwright.ops.ring_checks import signed_area
 from maskwright.ops.rle import Rle
@@ -71,20 +73,43 @@ def test_a_bow_tie_is_traced():
     assert all(np.array_equal(ring, ring.round()) for ring in rings)
 
 
-def test_on_the_map_rings_keep_their_way_round(tmp_path):
+UTM = Georeference((0.5, 0, 733601, 0, -0.5, 3725139), "EPSG:32616")
+SMALL = Georeference((1e-7, 0, -84.0, 0, -1e-7, 33.6), "EPSG:4326")  # a pixel of a centimetre
+
+
+@pytest.mark.parametrize("georeference", [UTM, SMALL], ids=["utm", "degrees"])
+def test_on_the_map_rings_keep_their_way_round(georeference):
+    mask = np.zeros((6, 8), bool)
+    mask[1:5, 2:7] = True
+    mask[2, 4] = False  # a hole of one pixel
+    place = Place(georeference, "EPSG:4326")
+    outer, hole = (np.array(ring[:-1]) for ring in feature(one(mask), 0, place)["geometry"]["coordinates"])
+    assert (signed_area(outer) > 0, signed_area(hole) < 0) == (True, True)
+    assert place.to_pixels(outer) == pytest.approx(np.array([(2, 5), (7, 5), (7, 1), (2, 1)]), abs=1e-5)
+
+
+def test_drawn_rings_go_to_the_map_as_long_as_they_give_the_mask_on_the_way_back():
+    slanted = np.array([(1.3, 1.0), (1.0, 8.2), (9.0, 8.0), (9.3, 1.1)])
+    mask = fill([slanted], (10, 12)).to_mask()
+    (ring,) = feature(one(mask, slanted), 0, Place(UTM, "EPSG:4326"))["geometry"]["coordinates"]
+    assert len(ring) == 5
+    # Its edges pass through the centres of pixels: a millionth of a pixel decides.
+    centred = np.array([(1.5, 1.5), (6.5, 1.5), (6.5, 6.5), (1.5, 6.5)])
+    mask = fill([centred], (10, 12)).to_mask()
+    place = Place(UTM, "EPSG:4326")
+    (ring,) = feature(one(mask, centred), 0, place)["geometry"]["coordinates"]
+    assert fill([place.to_pixels(np.array(ring[:-1]))], (10, 12)).to_mask().tolist() == mask.tolist()
+
+
+def test_what_does_not_state_where_it_lies_is_in_pixels_and_counted(tmp_path):
     mask = np.zeros((6, 8), bool)
     mask[1:4, 2:6] = True
-    image = AnnotatedImage("a", None, (6, 8), "val", None, "a.tif")
-
-    def north_up(xy: np.ndarray) -> np.ndarray:
-        return xy * (0.5, -0.5) + (1000.0, 2000.0)
-
-    remarks = write(tmp_path, [(image, one(mask))], copy_images=False, to_map=lambda _: north_up)
+    remarks = write(tmp_path, [(AnnotatedImage("a", None, (6, 8), "val", None, "a.tif"), one(mask))], copy_images=False)
     top = json.loads((tmp_path / "val/a.geojson").read_text())
-    assert (remarks, top["type"]) == ([], "FeatureCollection")
-    (ring,) = top["features"][0]["geometry"]["coordinates"]
-    assert signed_area(np.array(ring[:-1])) > 0
-    assert sorted(ring[:-1]) == [[1001.0, 1998.0], [1001.0, 1999.5], [1003.0, 1998.0], [1003.0, 1999.5]]
+    assert (top["type"], "crs" in top) == ("FeatureCollection", False)
+    assert sorted(top["features"][0]["geometry"]["coordinates"][0][:-1]) == [[2, 1], [2, 4], [6, 1], [6, 4]]
+    assert [(r.code, r.image) for r in remarks] == [("not-on-map", "a")]
+    assert remarks[0].text == "a: does not state where it lies, so the coordinates of its objects are pixels, not degrees."
 
 
 def test_a_crowd_says_so():

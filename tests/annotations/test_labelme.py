@@ -155,7 +155,7 @@ def test_a_damaged_file_of_several_costs_its_image_only(tmp_path):
     (tmp_path / "b.json").write_text(text[: len(text) // 2])
     found = labelme.read(tmp_path)
     assert [i.name for i in found.images] == ["a"]
-    assert [(r.code, r.image) for r in found.remarks] == [("bad-object", "b")]
+    assert [(r.code, r.path) for r in found.remarks] == [("unreadable", tmp_path / "b.json")]
     assert "is not whole JSON" in found.remarks[0].text
     assert found.remarks[0].text.endswith("; its image is left out.")
     with pytest.raises(FormatError, match=r"b\.json: is not whole JSON"):
@@ -167,7 +167,7 @@ def test_a_file_that_is_damaged_later_is_said(tmp_path):
     (tmp_path / "a.json").write_text("{")
     objects, remarks = found.objects(0)
     assert objects == []
-    assert [r.code for r in remarks] == ["bad-object"]
+    assert [r.code for r in remarks] == ["unreadable"]
 
 
 def test_class_map_that_is_given(tmp_path):

@@ -116,7 +116,7 @@ def test_a_damaged_mask_loses_that_object_only(tmp_path):
     read = mask_folder.read(tmp_path)
     assert areas(read) == [("object", 1, 1)]
     [remark] = read.objects(0)[1]
-    assert (remark.code, remark.image) == ("bad-object", "a")
+    assert (remark.code, remark.image) == ("unreadable", "a")
     assert "2.png: not an image" in remark.text
 
 

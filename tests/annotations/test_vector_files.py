@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -122,7 +123,9 @@ def test_crowds_are_marked(tmp_path):
 def test_without_a_place_polygons_are_in_pixels(tmp_path):
     (path,) = answer(None).save(tmp_path, formats=["geojson"], simplify=1)
     assert features(path)[1]["properties"]["area_px"] == pytest.approx(300, rel=0.05)
-    (path,) = answer(UTM).save(tmp_path / "b", formats=["gpkg"], vector_crs="pixels")
+    with warnings.catch_warnings(record=True) as warned:
+        (path,) = answer(UTM).save(tmp_path / "b", formats=["gpkg"], vector_crs="pixels")
+    assert warned == []
     _, _, shapes, _ = pyogrio.raw.read(path)
     assert shapely.total_bounds(shapely.from_wkb(shapes)).tolist() == [10, 10, 50, 30]
 

@@ -31,6 +31,11 @@ READ = [name for name in WRITERS if name in FORMATS]  # the others are written o
 Content = dict[str, Counter[tuple[str, Rle]]]
 
 
+def said_of(to: str, images: int = 3) -> dict[str, int]:
+    """What is counted of a set of plain pictures: GeoJSON means the map, and they lie nowhere."""
+    return {"not-on-map": images} if to == "geojson" else {}
+
+
 def holes_and_parts() -> Instances:
     """A ring with an island in its hole, three parts of which two touch at a corner, a single pixel at the border, a slanted hull."""
     ring = np.zeros(HW, bool)
@@ -74,7 +79,7 @@ def drawn_set(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
             path.parent.mkdir(exist_ok=True)
             Image.fromarray(np.full((*HW, 3), len(name), np.uint8)).save(path)
             pairs.append((AnnotatedImage(name, path, HW, split, None, path.name), found))
-        assert WRITERS[to](below / to, pairs) == []
+        assert len(WRITERS[to](below / to, pairs)) == sum(said_of(to).values())
         return below / to
 
     return draw
@@ -110,7 +115,7 @@ def test_every_pair_keeps_every_pixel(source, to, drawn_set, tmp_path):
     assert content(tmp_path / "out") == drawn_content()
     assert (report.format, report.to, report.images) == (source, to, 3)
     assert report.objects == sum(len(found) for _, found in objects_of_set().values())
-    assert (report.failures, report.counts) == ((), {})
+    assert (report.failures, report.counts, report.ok) == ((), said_of(to), True)
     assert done == [(1, 3), (2, 3), (3, 3)]
 
 
@@ -144,6 +149,7 @@ def test_what_the_target_cannot_hold_is_counted(tmp_path):
     assert convert(source, tmp_path / "2", to="yolo").counts == {"crowds-lost": 1}
     overlap = convert(source, tmp_path / "3", to="instance_png").counts
     assert overlap.keys() == {"overlap", "crowds-lost"}
+    assert convert(source, tmp_path / "4", to="instance_png").ok  # the target has no word for them: that is no loss of the source
     crowds = read_annotations(tmp_path / "1")
     assert [one.crowd for one in crowds.objects(0)[0]] == [False, False, True]
 
@@ -160,7 +166,7 @@ def test_remarks_of_reading_are_in_the_report(tmp_path):
     source = coco_set(tmp_path / "set", SQUARE, {"segmentation": [[1, 1, 4, 4]]}, outside, {"category_id": 8, **SQUARE})
     report = convert(source, tmp_path / "out", to="labelme")
     assert report.counts == {"two-points": 1, "zero-area": 1, "unknown-class": 1}
-    assert (report.images, report.objects) == (2, 1)
+    assert (report.images, report.objects, report.refused, report.ok) == (2, 1, 3, False)
 
 
 def test_an_image_that_cannot_be_read_stops_nothing(tmp_path):
@@ -177,8 +183,10 @@ def test_annotations_without_their_images(tmp_path):
     source = coco_set(tmp_path / "set", SQUARE)
     (source / "a.png").unlink()
     report = convert(source, tmp_path / "out", to="coco")
-    assert report.images == 2
-    assert set(report.counts) == {"image-not-on-disk"}
+    assert (report.images, report.counts, report.ok) == (2, {"image-not-on-disk": 1}, True)
+    (source / "b.png").unlink()
+    report = convert(source, tmp_path / "none", to="labelme")
+    assert (report.images, report.counts) == (2, {"image-not-on-disk": 1})  # one remark for all of them
 
 
 def test_images_elsewhere(tmp_path):
@@ -227,7 +235,7 @@ def test_real_photos(to, shared_data, tmp_path):
     report = convert(source, tmp_path / "out", to=to)
     one_a_pixel = to in ("voc", "instance_png")
     assert report.failures == ()
-    assert set(report.counts) == {"coco": set(), "geojson": set()}.get(to, {"crowds-lost"}) | (
+    assert set(report.counts) == {"coco": set(), "geojson": {"not-on-map"}}.get(to, {"crowds-lost"}) | (
         {"overlap"} if one_a_pixel else set()
     )
     before, after = (read_annotations(folder) for folder in (source, tmp_path / "out"))
@@ -268,3 +276,47 @@ def test_objects_become_masks_of_classes(drawn_set, tmp_path):
 def test_parts_and_a_format_of_objects_contradict_each_other(drawn_set, tmp_path):
     with pytest.raises(InputError, match="--components reads masks of classes and --from coco objects"):
         convert(drawn_set("coco"), tmp_path / "out", to="yolo", format="coco", components=True)
+
+
+def test_classes_without_a_name_in_common_are_a_loss(tmp_path):
+    report = convert(
+        coco_set(tmp_path / "set", SQUARE, SHIFTED), tmp_path / "out", to="yolo", classes=ClassMap((0, 1), ("sea", "tug"))
+    )
+    assert (report.images, report.objects, report.counts) == (2, 0, {"unknown-class": 2})
+    assert (report.refused, report.ok, report.to_json()["ok"]) == (2, False, False)
+
+
+def test_annotations_of_another_size_than_their_image_are_a_loss(tmp_path):
+    source = coco_set(tmp_path / "set", SQUARE)
+    Image.fromarray(np.zeros((12, 16), np.uint8)).save(source / "a.png")
+    report = convert(source, tmp_path / "out", to="yolo")
+    assert (report.objects, report.counts, report.ok) == (1, {"wrong-size": 1}, False)
+
+
+@pytest.mark.parametrize("length", [0, 1, 30, 300], ids=["empty", "a brace", "before its shapes", "within its shapes"])
+def test_one_labelme_file_that_is_cut_short_is_a_failure_and_the_others_go_on(length, tmp_path):
+    convert(coco_set(tmp_path / "set", SQUARE, {"image_id": 2, **SQUARE}), tmp_path / "labelme", to="labelme")
+    text = (tmp_path / "labelme" / "b.json").read_text()
+    assert length < len(text)
+    (tmp_path / "labelme" / "b.json").write_text(text[:length])
+    report = convert(tmp_path / "labelme", tmp_path / "out", to="coco")
+    assert (report.images, report.objects, report.counts, report.ok) == (1, 1, {}, False)
+    assert [(f.code, f.path) for f in report.failures] == [("unreadable", tmp_path / "labelme" / "b.json")]
+    assert report.failures[0].text.endswith("; its image is left out.")
+
+
+def test_one_mask_of_an_object_that_is_cut_short_is_a_failure_and_the_others_go_on(tmp_path):
+    convert(coco_set(tmp_path / "set", SQUARE, SHIFTED), tmp_path / "masks", to="masks")
+    path = tmp_path / "masks" / "masks" / "a" / "1.png"
+    path.write_bytes(path.read_bytes()[:40])
+    report = convert(tmp_path / "masks", tmp_path / "out", to="coco")
+    assert (report.images, report.objects, report.counts, report.ok) == (2, 1, {}, False)
+    assert [(f.code, f.image) for f in report.failures] == [("unreadable", "a")]
+    assert "1.png" in report.failures[0].text
+
+
+def test_a_set_without_images_is_refused(tmp_path):
+    source = coco_set(tmp_path / "set", images=[])
+    with pytest.raises(InputError, match=r"set: names no image \(read as COCO json: .*\), so there is nothing to convert"):
+        convert(source, tmp_path / "out", to="yolo")
+    assert not (tmp_path / "out").exists()

@@ -11,6 +11,7 @@ import torch
 
 from maskwright.classes import ClassMap
 from maskwright.data.check import check
+from maskwright.data.convert import convert
 from maskwright.data.dataset import open_dataset
 from maskwright.data.loader import PreparedPairs, training_batches
 from maskwright.data.truths import truth_of_layers
@@ -142,3 +143,13 @@ def test_an_empty_annotation_file_is_named(objects_folder, tmp_path):
     report = check(copy)
     assert [f.code for f in report.findings] == ["no-pairs"]
     assert f"14 images but no masks (in train/ (10), val/ (4)). {val}: the file is empty" in report.findings[0].message
+
+
+def test_an_annotation_file_that_cannot_be_read_is_an_error_and_can_be_left_out(objects_folder, tmp_path):
+    convert(objects_folder, tmp_path / "set", to="labelme")
+    file = tmp_path / "set" / "train" / "01.json"
+    file.write_text(file.read_text()[:40])
+    data = open_dataset(tmp_path / "set")
+    report = check(data)
+    assert [(f.code, f.file) for f in report.findings if f.severity == "error"] == [("unreadable", file)]
+    assert len(data.without(report.bad_names).pairs) == 13  # what --skip-bad trains on
