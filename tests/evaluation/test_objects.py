@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -87,6 +89,46 @@ def test_coco_results_are_scored_against_their_truth(data, objects_folder, tmp_p
     found = evaluate(tmp_path / "r.json", file, resamples=20)
     assert found.masks.ap == 1.0
     assert len(found.per_image) == 4
+
+
+@pytest.mark.parametrize("kind", ["masks", "boxes"])
+def test_sizes_are_those_of_the_file_as_pycocotools_has_it(objects_folder, tmp_path, kind):
+    """Areas that disagree with the masks: by their pixels all objects are small."""
+    file = objects_folder / "annotations" / "instances_val.json"
+    given = json.loads(file.read_text())
+    stated = [500.0, 32.0**2, 96.0**2, 96.0**2 + 1, 5000.0]
+    for k, row in enumerate(given["annotations"]):
+        row["area"] = stated[k % len(stated)]
+    truth = tmp_path / "truth.json"
+    truth.write_text(json.dumps(given))
+    found_rows = [
+        {name: row[name] for name in ("image_id", "category_id", "segmentation", "bbox")} | {"score": 0.9 - 0.1 * (k % 4)}
+        for k, row in enumerate(given["annotations"])
+        if k != 1
+    ]
+    found_rows[-1]["category_id"] = 3 - found_rows[-1]["category_id"]  # a wrong one
+    results = tmp_path / "results.json"
+    results.write_text(json.dumps(found_rows))
+    scores = getattr(evaluate(results, truth, images=str(objects_folder / "val"), resamples=0), kind)
+    oracle = pycocotools_of(given, found_rows, "segm" if kind == "masks" else "bbox")
+    assert np.nan_to_num(list(scores.to_dict().values()), nan=-1.0) == pytest.approx(oracle, abs=1e-12)
+    assert not np.isnan(list(scores.ap_by_size.values())).any()  # by their pixels none is large
+
+
+def pycocotools_of(truth: dict, rows: list[dict], kind: str) -> list[float]:
+    """The twelve numbers of pycocotools."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO()
+        coco.dataset = json.loads(json.dumps(truth))
+        coco.createIndex()
+        run = COCOeval(coco, coco.loadRes(json.loads(json.dumps(rows))), kind)
+        run.evaluate()
+        run.accumulate()
+        run.summarize()
+    return run.stats.tolist()
 
 
 @pytest.mark.parametrize(
