@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from maskwright.evaluation.objects import ObjectEvaluation, score_objects
+from maskwright.evaluation.object_result import ObjectEvaluation
+from maskwright.evaluation.objects import score_objects
 from maskwright.evaluation.optimising import Optimised, optimise
 from maskwright.evaluation.result import COLUMNS, Evaluation
 from maskwright.evaluation.scoring import AnyEvaluation, evaluate, score

@@ -20,7 +20,8 @@ from maskwright.classes import ClassMap
 from maskwright.data.dataset import Dataset, Pair
 from maskwright.errors import InputError
 from maskwright.evaluation.kept import Extremes, check_free
-from maskwright.evaluation.objects import Find, ObjectEvaluation, score_objects
+from maskwright.evaluation.object_result import ObjectEvaluation
+from maskwright.evaluation.objects import Find, score_objects
 from maskwright.evaluation.opening import Data, Given, Opening, choose_split, described, open_data, predictor_of
 from maskwright.evaluation.pictures import compare
 from maskwright.evaluation.predictions import PredictionFolder, some
