@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -24,6 +25,7 @@ from maskwright.sample import Sample
 Find = Callable[[Sample], Segmentation | Instances]
 
 MANY = 300  # objects of a class that count where an image may hold more than COCO's 100
+UNSCORED = "{} found objects state no score and count as sure (1): AP cannot rank them, F1 and panoptic quality need no ranks."
 
 
 def score_objects(
@@ -56,11 +58,13 @@ def score_objects(
     panoptic = Panoptic(dataset.classes)
     scores: list[ObjectScore] = []
     pictures = Extremes(keep)
-    most = 0
+    most = unscored = 0
     for done, pair in enumerate(pairs, start=1):
         sample = dataset.read(pair)
         truth, found = _checked(sample, find(sample))
-        precision.update(truth, found)
+        # AP ranks by scores; where none are stated all objects are equally sure.
+        unscored += 0 if found.scores is not None else len(found)
+        precision.update(truth, found if found.scores is not None else replace(found, scores=np.ones(len(found), np.float32)))
         scores.append(ObjectScore.of(sample, matching.update(truth, found)))
         panoptic.update(PanopticMap.of(truth), PanopticMap.of(found, min_score=min_score))
         most = max(most, *np.bincount(truth.class_ids, minlength=1).tolist())
@@ -81,6 +85,7 @@ def score_objects(
         panoptic=panoptic.compute(),
         per_image=tuple(scores),
         intervals=_intervals(precision, matching, panoptic, [s.group for s in scores], resamples if intervals else 0, seed),
+        notes=(UNSCORED.format(unscored),) if unscored else (),
         pictures=pictures.kept(),
         kept=keep,
     )
