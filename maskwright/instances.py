@@ -31,6 +31,8 @@ class Instances:
         crowd: (N,) bool, true for a mask that holds many objects nobody told apart: such count nowhere
         rings: one a object, its polygons as they were drawn ((n, 2) x and y each), empty where it was drawn as pixels
         name: of the image, for messages and files
+        stated_areas_px: (N,) float64, what the file states as area of each, nan where it states none; None where none has one.
+            COCO sorts true objects by it into small, medium and large ones
 
     Raises:
         InputError: lengths or sizes differ, an id stands twice, or a class is not in the class map.
@@ -46,6 +48,7 @@ class Instances:
     crowd: NDArray[np.bool_] | None = None
     rings: tuple[tuple[NDArray[np.float64], ...], ...] = ()
     name: str = "image"
+    stated_areas_px: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.masks)
@@ -59,8 +62,14 @@ class Instances:
             set_(self, "crowd", np.zeros(count, bool))
         if not self.rings:
             set_(self, "rings", ((),) * count)
-        given = {"class ids": self.class_ids, "boxes": self.boxes_xyxy, "ids": self.ids, "crowd flags": self.crowd}
+        given: dict[str, NDArray[Any] | None] = {
+            "class ids": self.class_ids,
+            "boxes": self.boxes_xyxy,
+            "ids": self.ids,
+            "crowd flags": self.crowd,
+        }
         given |= {"scores": self.scores} if self.scores is not None else {}
+        given |= {"stated areas": self.stated_areas_px} if self.stated_areas_px is not None else {}
         for what, values in [*given.items(), ("rings", self.rings)]:
             if len(values) != count:  # type: ignore[arg-type]  # every field has its default by now
                 raise InputError(f"{self.name}: {count} masks but {len(values)} {what}; give one an object.")  # type: ignore[arg-type]
@@ -117,6 +126,7 @@ class Instances:
             ids=self.all_ids[kept],
             crowd=self.crowds[kept],
             rings=tuple(self.rings[k] for k in kept),
+            stated_areas_px=None if self.stated_areas_px is None else self.stated_areas_px[kept],
         )
 
     def to_labels(self) -> NDArray[Any]:

@@ -103,6 +103,23 @@ def test_predict_writes_objects_and_their_counts(run, objects_folder, trained, t
     assert {"10.png", "10_coco.json", "10_blurred.png", "counts.csv"} <= names
 
 
+def test_what_predict_wrote_is_scored_as_objects(run, objects_folder, trained, tmp_path):
+    formats, val = "ids,coco,labels", objects_folder / "val"
+    assert run("predict", trained, val, "--out", tmp_path / "p", "--format", formats, "--min-score", "0")[0] == 0
+    code, said, err = run("evaluate", tmp_path / "p", objects_folder, "--split", "val", "--json", tmp_path / "p.json")
+    assert code == 0, err
+    assert "mask AP50" in said
+    assert "- Predictions: COCO json: 10_coco.json (all), 11_coco.json (all)" in said
+    found = sum(len(json.loads(file.read_text())["annotations"]) for file in (tmp_path / "p").glob("*_coco.json"))
+    assert sum(row["found"] for row in json.loads((tmp_path / "p.json").read_text())["classes"]) == found > 0
+
+
+def test_photos_are_no_predictions(run, objects_folder):
+    code, said, err = run("evaluate", objects_folder / "val", objects_folder, "--split", "val")
+    assert (code, said) == (2, "")
+    assert "hold no value of a class, as in a photo" in err
+
+
 def test_objects_of_a_network_of_classes_cannot_be_written(run, objects_folder, tmp_path):
     from maskwright.training import train
 

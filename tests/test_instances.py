@@ -35,6 +35,13 @@ def test_what_is_left_out_has_its_default():
     assert found.names == ["cell", "nucleus"]
 
 
+def test_stated_areas_stay_with_their_objects():
+    found = two(stated_areas_px=np.array([900.0, np.nan]))
+    assert found.select([1, 0]).stated_areas_px.tolist() == [pytest.approx(np.nan, nan_ok=True), 900.0]
+    with pytest.raises(InputError, match="2 masks but 1 stated areas"):
+        two(stated_areas_px=np.array([900.0]))
+
+
 def test_none_at_all():
     none = Instances((4, 6), CLASSES, np.array([]), ())
     assert len(none) == 0

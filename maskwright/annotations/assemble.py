@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from maskwright.annotations.drawn import AnnotatedImage, Annotations, Drawn, Remark
 from maskwright.classes import ClassMap
@@ -79,7 +80,14 @@ def assembled(kept: Sequence[tuple[Drawn, Rle]], classes: ClassMap, hw: tuple[in
         crowd=np.array([one.crowd for one, _ in kept], bool),
         rings=tuple(one.rings for one, _ in kept),
         name=name,
+        stated_areas_px=_areas([one for one, _ in kept]),
     )
+
+
+def _areas(kept: Sequence[Drawn]) -> NDArray[np.float64] | None:
+    if all(one.area_px is None for one in kept):
+        return None
+    return np.array([np.nan if one.area_px is None else one.area_px for one in kept], np.float64)
 
 
 def remark(code: str, image: AnnotatedImage, one: Drawn, what: str) -> Remark:

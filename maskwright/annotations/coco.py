@@ -28,6 +28,7 @@ INSTANCES = "instances"
 # Other files of COCO about the same images, which hold no masks of objects or the same ones again.
 _BESIDE = ("captions", "person_keypoints", "stuff", "panoptic", "image_info")
 _DETECTION = ("image_id", "category_id")
+_KEPT = ("id", "category_id", "segmentation", "bbox", "iscrowd", "score", "area")
 _MOST_NAMED = 5
 
 
@@ -185,8 +186,7 @@ def _share_out(
         if key not in by_id:
             strays[key] += 1
             continue
-        kept = {name: row[name] for name in ("id", "category_id", "segmentation", "bbox", "iscrowd", "score") if name in row}
-        by_id[key].rows.append({"k": k, "file": file_k, **kept})
+        by_id[key].rows.append({"k": k, "file": file_k, **{name: row[name] for name in _KEPT if name in row}})
     if strays:
         some = ", ".join(str(key) for key in list(strays)[:_MOST_NAMED])
         said = f"{path}: {counted(sum(strays.values()), 'annotation')} name images that it does not list (ids {some}); left out."

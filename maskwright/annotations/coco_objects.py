@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from maskwright.annotations.shapes import Ring, polygon
 from maskwright.classes import ClassMap
 from maskwright.errors import FormatError
 from maskwright.ops.rle import Rle
+
+Stated = TypeVar("Stated")
 
 
 @dataclass(frozen=True)
@@ -59,17 +61,18 @@ def _object(
     flag = row.get("iscrowd")
     crowd = flag is True or bool(number(flag or 0, where, "its iscrowd"))
     rings, rle = _segmentation(row.get("segmentation"), where, image, remarks)
-    box = None
-    try:
-        box = _box(row.get("bbox"), where)
-    except FormatError as error:
-        remarks.append(Remark("bad-object", f"{str(error).rstrip('.')}; the box of its mask is taken.", image.name, image.file))
-    score = None
-    try:
-        score = _score(row.get("score"), where)
-    except FormatError as error:
-        remarks.append(Remark("bad-object", f"{str(error).rstrip('.')}; it is passed over.", image.name, image.file))
-    return Drawn(class_id, rings, rle, COCO, box, crowd, i, name, score)
+
+    def parsed(parse: Callable[[object, str], Stated | None], field: str, instead: str) -> Stated | None:
+        try:
+            return parse(row.get(field), where)
+        except FormatError as error:
+            remarks.append(Remark("bad-object", f"{str(error).rstrip('.')}; {instead}.", image.name, image.file))
+            return None
+
+    box = parsed(_box, "bbox", "the box of its mask is taken")
+    score = parsed(_score, "score", "it is passed over")
+    area_px = parsed(_area, "area", "the pixels of its mask are counted")
+    return Drawn(class_id, rings, rle, COCO, box, crowd, i, name, score, area_px)
 
 
 def _class_id(row: Mapping[str, Any], where: str, table: Table) -> int:
@@ -147,6 +150,16 @@ def _score(value: object, where: str) -> float | None:
     if not 0 <= score <= 1:
         raise FormatError(f"{where}: its score is {score:g}; expected a number from 0 to 1.")
     return score
+
+
+def _area(value: object, where: str) -> float | None:
+    """In pixels; None where the file states none."""
+    if value is None:
+        return None
+    area = number(value, where, "its area")
+    if area < 0:
+        raise FormatError(f"{where}: its area is {area:g}; expected a number of pixels.")
+    return area
 
 
 def mask_of_row(row: Mapping[str, Any], where: str, hw: tuple[int, int]) -> Rle:

@@ -18,7 +18,7 @@ from maskwright.errors import FormatError, InputError
 from maskwright.instances import Instances
 from maskwright.ops.rle import Rle
 
-EXPECTED = "expected COCO results, a list of {image_id, category_id, segmentation, score}"
+EXPECTED = "expected COCO results, a list of {image_id, category_id, segmentation, score}, or a file of annotations"
 
 
 def read_results(path: Path, truth: Annotations, hw_of: Mapping[str, tuple[int, int]]) -> dict[str, Instances]:
@@ -34,9 +34,10 @@ def read_results(path: Path, truth: Annotations, hw_of: Mapping[str, tuple[int, 
     """
     if truth.format != "coco":
         raise InputError(f"{path}: COCO results need a COCO json as their truth; {truth.root} holds {truth.format}.")
+    given = rows(load_json(path), str(path), f"its content ({EXPECTED})")
     names, classes = _ids_of(truth)
     found: dict[str, list[tuple[int, Rle, float]]] = {name: [] for name in hw_of}
-    for k, row in enumerate(rows(load_json(path), str(path), f"its content ({EXPECTED})")):
+    for k, row in enumerate(given):
         where = f"{path}: result {k}"
         row = record(row, where, "it")
         name, class_id = names.get(row.get("image_id")), classes.get(row.get("category_id"))

@@ -48,6 +48,7 @@ class Drawn:
         crowd: one mask for many objects
         id: the file's own number of the object in its image, None where it has none
         score: in [0, 1], where the file holds answers; None where it states none
+        area_px: what the file states as its area, which need not be the pixels of its mask; None where it states none
         where: the object's place in its file, for messages: "annotation 17", "line 3"
     """
 
@@ -60,6 +61,7 @@ class Drawn:
     id: int | None = None
     where: str = ""
     score: float | None = None
+    area_px: float | None = None
 
     def mask(self, hw: tuple[int, int]) -> Rle:
         """What the object covers on an image of this size.

@@ -94,7 +94,9 @@ def train(
 
 
 def evaluate(
-    predictions: Annotated[Path, argument("RUN_OR_MASKS", "A run folder, a published name, or a folder of anybody's masks.")],
+    predictions: Annotated[
+        Path, argument("RUN_OR_MASKS", "A run, a published name, or anybody's masks or objects (folder or file).")
+    ],
     data: given.Data,
     split: Annotated[str | None, value("NAME", "Split to score; default: held-out, else test, else val, else all.")] = None,
     json_file: Annotated[Path | None, value("FILE", "Write every number to FILE; - prints them.", "--json")] = None,
@@ -114,7 +116,7 @@ def evaluate(
     flips: given.Flips = False,
     overwrite: Annotated[bool, flag("--overwrite", "Replace an evaluation that is already there.")] = False,
 ) -> None:
-    """Score a run, or anybody's masks. Whole-set and per-image scores with intervals and conventions."""
+    """Score a run, or anybody's masks or objects. Whole-set and per-image scores with intervals and conventions."""
     from maskwright.evaluation import COLUMNS, evaluate as score_predictions  # noqa: I001
     from maskwright.evaluation.kept import check_free
     from maskwright.report import report_run

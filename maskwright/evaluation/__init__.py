@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from maskwright.evaluation.objects import ObjectEvaluation, score_objects
+from maskwright.evaluation.evaluating import AnyEvaluation, evaluate
+from maskwright.evaluation.object_result import ObjectEvaluation
+from maskwright.evaluation.objects import score_objects
 from maskwright.evaluation.optimising import Optimised, optimise
 from maskwright.evaluation.result import COLUMNS, Evaluation
-from maskwright.evaluation.scoring import AnyEvaluation, evaluate, score
+from maskwright.evaluation.scoring import score
 
 __all__ = [
     "COLUMNS",

@@ -1,186 +1,31 @@
-"""How well objects were found: COCO's AP of masks and boxes, matches, counts; with intervals, for people and as JSON."""
+"""How well objects were found: every image's true and found ones go to COCO's AP, the matches and panoptic quality."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from maskwright.classes import ClassMap
 from maskwright.data.dataset import Dataset, Pair
 from maskwright.errors import InputError
-from maskwright.evaluation.kept import Extremes, Kept, interval_conventions, without_nan
+from maskwright.evaluation.kept import Extremes
+from maskwright.evaluation.object_result import ObjectEvaluation, ObjectScore
 from maskwright.evaluation.pictures import compare_objects
 from maskwright.instances import Instances
-from maskwright.metrics import Interval, bootstrap
-from maskwright.metrics.coco_scores import SIZES, CocoScores
+from maskwright.metrics import Interval, Panoptic, PanopticMap, bootstrap
+from maskwright.metrics.coco_scores import SIZES
 from maskwright.metrics.instances import MAX_DETS, AveragePrecision
 from maskwright.metrics.intervals import RESAMPLES
-from maskwright.metrics.match_scores import MatchScores
-from maskwright.metrics.matching import ImageMatch, Matching
+from maskwright.metrics.matching import Matching
 from maskwright.result import Segmentation
 from maskwright.sample import Sample
 
 Find = Callable[[Sample], Segmentation | Instances]
 
-TITLES = {
-    "ap": "mask AP",
-    "ap50": "mask AP50",
-    "ap75": "mask AP75",
-    "ap_small": "mask AP, small objects",
-    "ap_medium": "mask AP, medium objects",
-    "ap_large": "mask AP, large objects",
-    "ar": "mask AR",
-    "box_ap": "box AP",
-    "box_ap50": "box AP50",
-    "box_ap75": "box AP75",
-    "f1_50": "F1 at IoU 0.5",
-    "precision_50": "precision at IoU 0.5",
-    "recall_50": "recall at IoU 0.5",
-    "f1_75": "F1 at IoU 0.75",
-    "dsb": "score of the 2018 Data Science Bowl",
-}
 MANY = 300  # objects of a class that count where an image may hold more than COCO's 100
-
-
-@dataclass(frozen=True)
-class ObjectScore:
-    """How the objects of one image were found, at IoU 0.5 and above the least score.
-
-    Attributes:
-        f1: 2 x matched / (true + found); nan where there is nothing in truth and answer
-        true, found, missed, extra, split, merged: how many objects
-    """
-
-    name: str
-    group: str | None
-    f1: float
-    true: int
-    found: int
-    missed: int
-    extra: int
-    split: int
-    merged: int
-
-    @classmethod
-    def of(cls, sample: Sample, match: ImageMatch) -> ObjectScore:
-        """From what became of the objects of an image at the first threshold."""
-        found, missed = match.truth_of[0], int(match.missed[0].sum())
-        matched, extra = int((found >= 0).sum()), int((found == -1).sum())
-        total = 2 * matched + missed + extra
-        f1 = 2 * matched / total if total else float("nan")
-        counts = matched + missed, matched + extra, missed, extra, int(match.split.sum()), int(match.merged.sum())
-        return cls(sample.name, sample.group, f1, *counts)
-
-    @property
-    def order(self) -> float:
-        """What images are ranked by."""
-        return self.f1
-
-    @property
-    def said(self) -> str:
-        f1 = "" if np.isnan(self.f1) else f"F1 {self.f1:.3f}, "
-        return f"{f1}{self.true} true, {self.found} found, {self.missed} missed, {self.extra} extra"
-
-    def to_dict(self) -> dict[str, Any]:
-        return dict(self.__dict__)
-
-
-@dataclass(frozen=True, eq=False)
-class ObjectEvaluation(Kept):
-    """How good found objects are on one split of a data set.
-
-    Attributes:
-        dataset, split, predictions: what was scored, and whose answers
-        masks, boxes: COCO's scores; matches: at IoU 0.5 and 0.75
-        per_image: one an image, in the order of the data set
-        intervals: score name -> value with its interval; names are the keys of TITLES, with .<class> for some
-        notes: what is particular about this evaluation, one sentence each
-        pictures: image name -> picture of truth and answer, for the worst and the best `kept` images
-    """
-
-    dataset: str
-    split: str
-    predictions: str
-    classes: ClassMap
-    masks: CocoScores
-    boxes: CocoScores
-    matches: MatchScores
-    per_image: tuple[ObjectScore, ...]
-    intervals: Mapping[str, Interval]
-    notes: tuple[str, ...] = ()
-    pictures: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
-    kept: int = 0
-
-    @property
-    def selection(self) -> tuple[str, float]:
-        """What the best model is chosen by; without a true object it is 0."""
-        ap = self.masks.ap
-        return "mask AP", 0.0 if np.isnan(ap) else ap
-
-    def summary(self) -> dict[str, float]:
-        """The few numbers that a training's log keeps."""
-        return {"mask_ap": self.masks.ap, "mask_ap50": self.masks.ap50, "box_ap": self.boxes.ap, "f1_50": self._f1()}
-
-    def _f1(self) -> float:
-        return float(self.matches.rates["f1"][0])
-
-    @property
-    def conventions(self) -> tuple[str, ...]:
-        """How the numbers were counted and what is particular about them, one sentence each, to be printed with them."""
-        said = (*self.masks.conventions, *self.matches.conventions)
-        return (*self.notes, *dict.fromkeys(said), *interval_conventions(self.intervals["ap"]))
-
-    def rows(self) -> list[tuple[str, str, str]]:
-        """The table for people, see result.COLUMNS: scores, then AP of each class where there are several, then counts."""
-        several = len(self.masks.names) > 1
-        titles = TITLES | {f"ap.{name}": f"mask AP of {name}" for name in self.masks.names if several}
-        shown = [(title, self.intervals[name]) for name, title in titles.items() if name in self.intervals]
-        scores = [(title, "-" if np.isnan(i.value) else f"{i.value:.4f}", i.bounds) for title, i in shown]
-        return [*scores, *((title, f"{count}", "") for title, count in self.counts().items())]
-
-    def counts(self) -> dict[str, int]:
-        """Objects over all images, at IoU 0.5 and above the least score of the matches."""
-        matched, missed, extra = (int(part[0].sum()) for part in (self.matches.matched, self.matches.missed, self.matches.extra))
-        return {
-            "true objects": matched + missed,
-            "found objects": matched + extra,
-            "missed": missed,
-            "extra": extra,
-            "split": int(self.matches.split.sum()),
-            "merged": int(self.matches.merged.sum()),
-        }
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything but the pictures, as plain numbers, texts and lists; undefined scores are None."""
-        found: dict[str, Any] = without_nan(
-            {
-                "dataset": self.dataset,
-                "split": self.split,
-                "predictions": self.predictions,
-                "images": len(self.per_image),
-                "scores": {name: self.intervals[name].value for name in TITLES if name in self.intervals},
-                "coco": {"masks": self.masks.to_dict(), "boxes": self.boxes.to_dict(), "max_dets": list(self.masks.max_dets)},
-                "matches": self.matches.to_dict() | self.counts(),
-                "classes": [
-                    {"name": name, "true": int(self.masks.truths[k]), "found": int(self.masks.found[k])}
-                    | {key: float(values[k]) for key, values in self.masks.per_class.items()}
-                    for k, name in enumerate(self.masks.names)
-                ],
-                "curves": {
-                    f"{iou:.2f}": {name: self.masks.curve(iou)[k].tolist() for k, name in enumerate(self.masks.names)}
-                    for iou in (0.5, 0.75)
-                },
-                "intervals": {name: interval.to_dict() for name, interval in self.intervals.items()},
-                "conventions": list(self.conventions),
-                "per_image": [score.to_dict() for score in self.per_image],
-            }
-        )
-        return found
+UNSCORED = "{} found objects state no score and count as sure (1): AP cannot rank them, F1 and panoptic quality need no ranks."
 
 
 def score_objects(
@@ -210,14 +55,18 @@ def score_objects(
     if not pairs:
         raise InputError(f"{dataset.name}: no images; scoring needs images with their truth.")
     precision, matching = AveragePrecision(dataset.classes), Matching(dataset.classes, min_score=min_score)
+    panoptic = Panoptic(dataset.classes)
     scores: list[ObjectScore] = []
     pictures = Extremes(keep)
-    most = 0
+    most = unscored = 0
     for done, pair in enumerate(pairs, start=1):
         sample = dataset.read(pair)
         truth, found = _checked(sample, find(sample))
-        precision.update(truth, found)
+        # AP ranks by scores; where none are stated all objects are equally sure.
+        unscored += 0 if found.scores is not None else len(found)
+        precision.update(truth, found if found.scores is not None else replace(found, scores=np.ones(len(found), np.float32)))
         scores.append(ObjectScore.of(sample, matching.update(truth, found)))
+        panoptic.update(PanopticMap.of(truth), PanopticMap.of(found, min_score=min_score))
         most = max(most, *np.bincount(truth.class_ids, minlength=1).tolist())
         shown = found if found.scores is None else found.select(found.scores >= min_score)
         pictures.offer(scores[-1], partial(compare_objects, sample, shown, f"{sample.name}: {scores[-1].said}"))
@@ -233,8 +82,10 @@ def score_objects(
         masks=precision.compute("mask"),
         boxes=precision.compute("box"),
         matches=matching.compute(),
+        panoptic=panoptic.compute(),
         per_image=tuple(scores),
-        intervals=_intervals(precision, matching, [s.group for s in scores], resamples if intervals else 0, seed),
+        intervals=_intervals(precision, matching, panoptic, [s.group for s in scores], resamples if intervals else 0, seed),
+        notes=(UNSCORED.format(unscored),) if unscored else (),
         pictures=pictures.kept(),
         kept=keep,
     )
@@ -249,12 +100,19 @@ def _checked(sample: Sample, answer: Segmentation | Instances) -> tuple[Instance
 
 
 def _intervals(
-    precision: AveragePrecision, matching: Matching, groups: Sequence[str | None], resamples: int, seed: int
+    precision: AveragePrecision,
+    matching: Matching,
+    panoptic: Panoptic,
+    groups: Sequence[str | None],
+    resamples: int,
+    seed: int,
 ) -> dict[str, Interval]:
     """Of all scores, each on the same resamples; without resamples the values alone."""
     masks, boxes = (
         bootstrap(precision.statistics(kind, sizes), groups, resamples=resamples, seed=seed)
         for kind, sizes in (("mask", SIZES), ("box", ("all",)))
     )
-    matches = bootstrap(matching.statistics(), groups, resamples=resamples, seed=seed)
-    return {**masks, **{f"box_{name}": interval for name, interval in boxes.items()}, **matches}
+    matches, segments = (bootstrap(part.statistics(), groups, resamples=resamples, seed=seed) for part in (matching, panoptic))
+    # All classes are things here: the scores of things are those of all, and of stuff there are none.
+    quality = {name: interval for name, interval in segments.items() if not name.endswith(("_things", "_stuff"))}
+    return {**masks, **{f"box_{name}": interval for name, interval in boxes.items()}, **matches, **quality}

@@ -19,6 +19,7 @@ from maskwright.classes import ClassMap
 from maskwright.data.dataset import Dataset, Pair, open_dataset
 from maskwright.data.split import HELD_OUT, as_trained, hold_out
 from maskwright.errors import InputError
+from maskwright.evaluation.object_predictions import FILES
 from maskwright.inference.predictor import Predictor
 from maskwright.instances import Instances
 from maskwright.published import is_published
@@ -47,7 +48,7 @@ class Opening:
 
 
 def predictor_of(given: Given, **settings: Any) -> Predictor | None:
-    """The model, where the predictions are to come from one; None for a folder of masks or arrays.
+    """The model, where the predictions are to come from one; None for folders of masks, files of objects and arrays.
 
     Raises:
         InputError: there is nothing at the path. CheckpointError: see load_checkpoint.
@@ -60,8 +61,8 @@ def predictor_of(given: Given, **settings: Any) -> Predictor | None:
     if is_published(path):
         return Predictor.load(path, **settings)
     if not path.exists():
-        raise InputError(f"{path}: no such run folder, weights file or folder of masks.")
-    if path.suffix.lower() == ".json" or (path.is_dir() and not (path / WEIGHTS_FILE).is_file()):
+        raise InputError(f"{path}: no such run folder, weights file or folder of masks, nor a file of objects.")
+    if path.suffix.lower() in FILES or (path.is_dir() and not (path / WEIGHTS_FILE).is_file()):
         return None
     return Predictor.load(path, **settings)
 

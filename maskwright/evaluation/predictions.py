@@ -19,6 +19,7 @@ from maskwright.data.dataset import Dataset, Pair
 from maskwright.data.layouts import MASK_WORDS, picture_files
 from maskwright.data.stored import stored_mask
 from maskwright.errors import InputError
+from maskwright.evaluation.photos import check_no_photo
 from maskwright.evaluation.volume_predictions import volume_answers
 from maskwright.io.masks import LabelReading, labels_of
 from maskwright.sample import Sample, size
@@ -62,17 +63,7 @@ class PredictionFolder:
         else:
             files = picture_files(folder)
             file_of, extra = match(files, folder, dataset, {p.name for p in pairs})
-        missing = tuple(p.name for p in pairs if p.name not in file_of)
-        if len(missing) == len(pairs):
-            seen = f"files such as {files[0].relative_to(folder)}" if files else "no image files"
-            raise InputError(
-                f"{folder}: no prediction for any of the {len(pairs)} images (such as {pairs[0].name}); it holds {seen}."
-            )
-        if missing and not missing_as_wrong:
-            raise InputError(
-                f"{folder}: no prediction for {len(missing)} of {len(pairs)} images ({some(missing)}). "
-                f"Add them, or count them as wrong with --missing-as-wrong."
-            )
+        missing = check_missing(folder, pairs, file_of, [str(file.relative_to(folder)) for file in files], missing_as_wrong)
         return cls(folder, dataset.classes, dataset.snap, file_of, extra, missing)
 
     def __call__(self, sample: Sample) -> NDArray[Any]:
@@ -98,6 +89,7 @@ class PredictionFolder:
             and np.isin(mask.tally.values, [*self.classes.ids, self.classes.ignore_id]).all()
         ):
             reading = labels_of(replace(mask, holds_ids=True), self.classes)
+        check_no_photo(replace(mask, path=path), reading, self.classes)
         self._note(path, reading)
         return reading.labels
 
@@ -124,6 +116,31 @@ class PredictionFolder:
             more = f", and {len(self.odd) - 1} files more" if len(self.odd) > 1 else ""
             said.append(f"Values: in {name} {what}{more}.")
         return tuple(said)
+
+
+def check_missing(
+    place: Path, pairs: Sequence[Pair], answered: Collection[str], seen: Sequence[str], missing_as_wrong: bool
+) -> tuple[str, ...]:
+    """Names of the images to be scored that have no prediction.
+
+    Args:
+        answered: names of the images that have one; seen: what there is, for the sentence
+
+    Raises:
+        InputError: no image has one, or (without missing_as_wrong) one has none.
+    """
+    missing = tuple(p.name for p in pairs if p.name not in answered)
+    if len(missing) == len(pairs):
+        there = f"files such as {seen[0]}" if seen else "no image files"
+        raise InputError(
+            f"{place}: no prediction for any of the {len(pairs)} images (such as {pairs[0].name}); it holds {there}."
+        )
+    if missing and not missing_as_wrong:
+        raise InputError(
+            f"{place}: no prediction for {len(missing)} of {len(pairs)} images ({some(missing)}). "
+            f"Add them, or count them as wrong with --missing-as-wrong."
+        )
+    return missing
 
 
 def match(

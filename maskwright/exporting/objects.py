@@ -12,7 +12,8 @@ import torch
 from torchvision.ops import box_iou
 
 from maskwright.data.dataset import Dataset, Pair
-from maskwright.evaluation.objects import ObjectEvaluation, score_objects
+from maskwright.evaluation.object_result import ObjectEvaluation
+from maskwright.evaluation.objects import score_objects
 from maskwright.exporting.artefacts import Answer
 from maskwright.inference.objects import MIN_SCORE, decode_objects
 from maskwright.inference.predictor import Predictor

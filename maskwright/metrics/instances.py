@@ -56,7 +56,8 @@ class AveragePrecision:
 
         Args:
             areas: of the true objects in pixels, where the file states them: COCO sorts by its `area` field, which differs from
-                the pixels of the mask by a little, so that a few objects are of another size; default: the pixels of the masks
+                the pixels of the mask by a little, so that a few objects are of another size; default: those that the truth
+                holds, and the pixels of the masks where there are none
 
         Raises:
             InputError: no scores to rank by, other sizes or classes than the truth's, or not one area a true object.

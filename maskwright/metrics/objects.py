@@ -50,11 +50,13 @@ class Objects:
         """Of an image's instances.
 
         Args:
-            areas: (N,) in pixels, where a file states them (COCO's `area`); default: the pixels of the masks
+            areas: (N,) in pixels, where a file states them (COCO's `area`); default: those that the instances hold, and the
+                pixels of the masks where there are none
 
         Raises:
             InputError: not one area an object, or a score that is no number.
         """
+        areas = given.stated_areas_px if areas is None else areas
         if areas is not None and len(areas) != len(given):
             raise InputError(f"{given.name}: {len(given)} objects but {len(areas)} areas; give one an object, or none at all.")
         scores = np.ones(len(given)) if given.scores is None else given.scores.astype(np.float64)
@@ -64,7 +66,9 @@ class Objects:
         boxes[:, 2:] -= boxes[:, :2]
         texts = tuple(mask.to_text() for mask in given.masks)
         masks_px = given.areas_px
-        sizes = masks_px.astype(np.float64) if areas is None else np.asarray(areas, np.float64)
+        sizes = masks_px.astype(np.float64)
+        if areas is not None:
+            sizes = np.where(np.isnan(areas), sizes, areas)
         return cls(given.hw, given.class_ids, texts, masks_px, boxes, sizes, scores, given.crowds)
 
     def __len__(self) -> int:

@@ -55,11 +55,11 @@ class PanopticMap:
         """
         classes = objects.classes
         empty = classes.ignore_id if classes.background is None else classes.background
-        canvas = np.full(objects.hw, empty, np.int64) if labels is None else np.asarray(labels).astype(np.int64)
+        canvas = np.full(objects.hw, empty, classes.dtype) if labels is None else np.asarray(labels).astype(np.int64)
         if canvas.shape != tuple(objects.hw):
             raise InputError(f"{objects.name}: a map of stuff of shape {canvas.shape} below objects on {tuple(objects.hw)}.")
         kept = objects if objects.scores is None else objects.select(objects.scores >= np.float32(min_score))
-        ids = np.zeros(objects.hw, np.int64)
+        ids = np.zeros(objects.hw, np.int32)
         for number, k in enumerate(kept.drawing_order().tolist(), start=1):
             x0, y0, x1, y1 = box = kept.masks[k].box_xyxy
             mask = kept.masks[k].crop(box)
@@ -97,8 +97,13 @@ class Panoptic:
         Raises:
             InputError: shapes differ, ids are out of range, or the truth holds a class that is not in the class map.
         """
-        _check(truth, found, self.classes)
-        true, answer = (self._segments(side) for side in (truth, found))
+        _check(truth, found)
+        # Where both are background there is no segment: most pixels of most images need no look (without a background, all do).
+        covered = (truth.labels != self.classes.background) | (found.labels != self.classes.background)
+        labels = truth.labels[covered]
+        _check_known(labels, self.classes)
+        true = self._segments(labels, truth.ids[covered])
+        answer = self._segments(found.labels[covered], found.ids[covered])
         shared = np.bincount(true.index * len(answer.row) + answer.index, minlength=len(true.row) * len(answer.row))
         tally = _tally(shared.reshape(len(true.row), len(answer.row)).astype(np.float64), true, answer, len(self.names))
         self._tallies.append(tally)
@@ -125,15 +130,15 @@ class Panoptic:
     def _stacked(self) -> NDArray[np.float64]:
         return np.array(self._tallies, np.float64).reshape(len(self), 4, len(self.names))
 
-    def _segments(self, side: PanopticMap) -> _Segments:
-        """Every segment of a map, numbered; pixels that belong to none are segments of no class."""
+    def _segments(self, labels: NDArray[Any], ids: NDArray[Any]) -> _Segments:
+        """Every segment of a map's pixels (P,), numbered; pixels that belong to none are segments of no class."""
         count = len(self.names)
         row_of = np.full(IGNORE_ID + 1, count, np.int64)  # by channel number; count: void
         # The background stands behind the void: it has pixels, but is no segment.
         row_of[: len(self.classes)] = [self.class_ids.index(i) if i in self.class_ids else count + 1 for i in self.classes.ids]
-        row = row_of[self.classes.to_indices(side.labels)].ravel()
+        row = row_of[self.classes.to_indices(labels)]
         thing = np.append(self.things, [False, False])[row]
-        ids = np.where(thing, side.ids.ravel().astype(np.int64), 0)
+        ids = np.where(thing, ids.astype(np.int64), 0)
         span = int(ids.max(initial=0)) + 1
         code = row * span + ids
         area = np.bincount(code, minlength=1)
@@ -149,7 +154,7 @@ class _Segments:
     """The S segments of one map.
 
     Shapes:
-        index: (H * W,) which segment a pixel belongs to
+        index: (P,) which segment a pixel belongs to
         row: (S,) position of its class; K for void, K + 1 for the background
         area_px: (S,)
         crowd: (S,) bool, pixels of things that are not told apart
@@ -179,7 +184,7 @@ def _tally(shared: NDArray[np.float64], true: _Segments, found: _Segments, class
     return np.stack([*rows, np.bincount(true.row[matched], weights=iou[match], minlength=classes)]).astype(np.float64)
 
 
-def _check(truth: PanopticMap, found: PanopticMap, classes: ClassMap) -> None:
+def _check(truth: PanopticMap, found: PanopticMap) -> None:
     shapes = {side.shape for side in (truth.labels, truth.ids, found.labels, found.ids)}
     if len(shapes) > 1 or truth.labels.ndim != 2:
         raise InputError(f"panoptic maps have the shapes {sorted(shapes)}; labels and ids of truth and answer need one (H, W).")
@@ -188,7 +193,10 @@ def _check(truth: PanopticMap, found: PanopticMap, classes: ClassMap) -> None:
             raise InputError(
                 f"ids of objects are {ids.dtype} in {ids.min()}..{ids.max()}; expected whole numbers in 0..{MOST_IDS}."
             )
-    unknown = np.setdiff1d(truth.labels, [*classes.ids, classes.ignore_id])
+
+
+def _check_known(labels: NDArray[Any], classes: ClassMap) -> None:
+    unknown = np.setdiff1d(labels, [*classes.ids, classes.ignore_id])
     if unknown.size:
         raise InputError(
             f"the truth holds label ids {unknown[:10].tolist()} that are not in the class map (known: {classes.ids}, ignore: "

@@ -21,6 +21,7 @@ OBJECT_TILES = {
     "box_ap": "box AP",
     "f1_50": "F1 at IoU 0.5",
     "f1_75": "F1 at IoU 0.75",
+    "pq": "panoptic quality",
 }
 
 

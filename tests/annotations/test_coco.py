@@ -65,6 +65,22 @@ def test_polygons_parts_and_numbers_that_have_gaps(tmp_path):
     assert found.images[0].hw == (6, 8)
 
 
+@pytest.mark.parametrize(
+    ("stated", "kept", "said"),
+    [
+        ({"area": 5000.5}, 5000.5, []),
+        ({}, None, []),
+        ({"area": -3}, None, ["its area is -3; expected a number of pixels; the pixels of its mask are counted."]),
+        ({"area": "big"}, None, ["its area is the text 'big'; expected a number; the pixels of its mask are counted."]),
+    ],
+)
+def test_the_stated_area_is_kept(stated, kept, said, tmp_path):
+    given = {name: value for name, value in annotation(1).items() if name != "area"}
+    _, objects, remarks = read_one(tmp_path, {**given, **stated})
+    assert objects[0].area_px == kept
+    assert [remark.text.partition("annotation 1: ")[2] for remark in remarks] == said
+
+
 def test_a_polygon_inside_a_polygon_is_no_hole(tmp_path):
     whole, inner = [0, 0, 8, 0, 8, 6, 0, 6], [2, 2, 4, 2, 4, 4, 2, 4]
     _, objects, _ = read_one(tmp_path, annotation(1, segmentation=[whole, inner]))

@@ -14,7 +14,7 @@ from maskwright.checkpoint import Manifest, load_checkpoint, save_checkpoint
 from maskwright.classes import ClassMap
 from maskwright.errors import CheckpointError, InputError
 from maskwright.evaluation import optimise
-from maskwright.evaluation.scoring import evaluate
+from maskwright.evaluation.evaluating import evaluate
 from maskwright.inference import measuring, runtimes
 from maskwright.inference.measuring import kept_measurement
 from maskwright.inference.predictor import Predictor

@@ -16,7 +16,7 @@ from maskwright.checkpoint import Manifest, load_checkpoint, save_checkpoint
 from maskwright.classes import ClassMap
 from maskwright.errors import InputError
 from maskwright.evaluation import optimise
-from maskwright.evaluation.scoring import evaluate
+from maskwright.evaluation.evaluating import evaluate
 from maskwright.inference import quantising_objects, runtimes
 from maskwright.inference.backends import computes_bf16
 from maskwright.inference.predictor import Predictor

@@ -12,7 +12,7 @@ import pytest
 from maskwright import load
 from maskwright.classes import ClassMap
 from maskwright.data.dataset import Dataset, open_dataset
-from maskwright.errors import CheckpointError, InputError
+from maskwright.errors import FormatError, InputError
 from maskwright.evaluation import evaluate, score
 from maskwright.evaluation.scoring import Predict
 from maskwright.result import Segmentation
@@ -171,7 +171,7 @@ def test_nothing_there(make_data: Make, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere: no such run folder, weights file or folder of masks"):
         evaluate(tmp_path / "nowhere", make_data("."))
     (tmp_path / "notes.txt").write_text("hello", encoding="utf-8")
-    with pytest.raises(CheckpointError, match=r"notes.txt"):
+    with pytest.raises(FormatError, match=r"notes.txt: holds neither weights nor objects that I know"):
         evaluate(tmp_path / "notes.txt", make_data(".", name="again"))
     with pytest.raises(InputError, match=r"predictions were given as int; expected a run"):
         evaluate(3, make_data(".", name="third"))  # type: ignore[arg-type]
