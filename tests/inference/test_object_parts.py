@@ -102,7 +102,7 @@ def test_a_predictor_finds_the_same_objects_on_every_runtime(net):
     assert len(expected) > 3
     assert found.class_ids.tolist() == expected.class_ids.tolist()
     assert found.areas_px.tolist() == pytest.approx(expected.areas_px.tolist(), rel=0.01, abs=2)
-    with pytest.raises(InputError, match="which int8 is not prepared for"):
+    with pytest.raises(InputError, match="the model: no int8 model is there"):
         Predictor(net, manifest_of(net), device="cpu", precision="int8")
 
 
