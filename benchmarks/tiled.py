@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -35,7 +34,9 @@ from maskwright.inference.tiling import Tiling
 
 
 def peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Of this process; getrusage would begin with what its parent held."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 IMPORTED_MB = peak_mb()
@@ -53,8 +54,8 @@ def squares(rng: np.random.Generator, side: int) -> tuple[NDArray[np.uint8], NDA
     """(side, side, 3) squares of even colour, and the class of each pixel: fields are greener than red."""
     labels = rng.integers(0, 2, (side // SQUARE_PX, side // SQUARE_PX), np.uint8)
     colour = rng.integers(0, 110, (*labels.shape, 3), np.uint8)
-    colour[..., 0] += 140 * (labels == 0)
-    colour[..., 1] += 140 * (labels == 1)
+    colour[..., 0] += np.uint8(140) * (labels == 0)
+    colour[..., 1] += np.uint8(140) * (labels == 1)
     return tuple(a.repeat(SQUARE_PX, axis=0).repeat(SQUARE_PX, axis=1) for a in (colour, labels))  # type: ignore[return-value]
 
 
