@@ -74,7 +74,13 @@ class Prepared:
         return self._read(LABELS)
 
     def parts(self) -> Parts:
-        """The dense parts of a network of objects, ready to run."""
+        """The dense parts of a network of objects, ready to run.
+
+        Raises:
+            CheckpointError: the report does not say the number type of each graph.
+        """
+        if set(self.types) != set(GRAPHS) or not set(self.types.values()) <= {"int8", "bf16", "fp32"}:
+            raise CheckpointError(f"{self.folder}: the int8 model is damaged; {HOW}.")
         threads = torch.get_num_threads()
         return parts_of(*(on_openvino(self._read(name), self.types[name], threads=threads) for name in GRAPHS))
 

@@ -14,12 +14,13 @@ from maskwright.annotations import coco_write
 from maskwright.annotations.drawn import AnnotatedImage
 from maskwright.checkpoint import Manifest, load_checkpoint, save_checkpoint
 from maskwright.classes import ClassMap
-from maskwright.errors import InputError
+from maskwright.errors import CheckpointError, InputError
 from maskwright.evaluation import optimise
 from maskwright.evaluation.evaluating import evaluate
 from maskwright.inference import quantising_objects, runtimes
 from maskwright.inference.backends import computes_bf16
 from maskwright.inference.predictor import Predictor
+from maskwright.inference.prepared import Prepared
 from maskwright.inference.quantising_objects import MOST_CROPS, quantised_objects
 from maskwright.io.write import write_png
 from maskwright.models.mask_rcnn import TINY, MaskRCNN
@@ -122,3 +123,9 @@ def test_heads_are_calibrated_on_some_crops_of_each_image(folder):
     assert crops.shape[1:3] == (7, 7)
     with pytest.raises(InputError, match="has to be calibrated on images"):
         quantised_objects(net, [], lambda _: 1.0)
+
+
+@pytest.mark.parametrize("types", [{}, {"look": "int8", "boxes": "int4", "masks": "fp32"}])
+def test_a_report_that_does_not_say_the_types_is_refused(tmp_path, types):
+    with pytest.raises(CheckpointError, match="the int8 model is damaged; prepare it with"):
+        Prepared(tmp_path, plain=False, channels=3, types=types).parts()
