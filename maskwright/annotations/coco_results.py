@@ -30,11 +30,11 @@ def read_results(path: Path, truth: Annotations, hw_of: Mapping[str, tuple[int, 
 
     Raises:
         InputError: the truth is no COCO json, or two of its files use one id for different images.
-        FormatError: the file is damaged, or names an image or a category that the truth does not have.
+        FormatError: the file is damaged, which comes first, or names an image or a category that the truth does not have.
     """
+    given = rows(load_json(path), str(path), f"its content ({EXPECTED})")
     if truth.format != "coco":
         raise InputError(f"{path}: COCO results need a COCO json as their truth; {truth.root} holds {truth.format}.")
-    given = rows(load_json(path), str(path), f"its content ({EXPECTED})")
     names, classes = _ids_of(truth)
     found: dict[str, list[tuple[int, Rle, float]]] = {name: [] for name in hw_of}
     for k, row in enumerate(given):

@@ -217,6 +217,16 @@ def test_several_formats_and_none(objects_folder, tmp_path):
         scored(tmp_path / "record.json", objects_folder)
 
 
+def test_a_cut_file_is_named_before_the_truth_is_asked_for_ids(objects_folder, tmp_path):
+    convert(objects_folder, tmp_path / "voc", to="voc")
+    (tmp_path / "cut.json").write_text('[{"image_id": 1, "categ')
+    with pytest.raises(FormatError, match=r"cut.json: is not whole JSON \(it is cut short\)"):
+        scored(tmp_path / "cut.json", tmp_path / "voc")
+    (tmp_path / "whole.json").write_text("[]")
+    with pytest.raises(InputError, match=r"whole.json: COCO results need a COCO json as their truth; .*voc holds voc"):
+        scored(tmp_path / "whole.json", tmp_path / "voc")
+
+
 def test_areas_as_polygons_are_no_objects(objects_folder, tmp_path):
     """As a model of classes writes them beside its masks."""
     dataset = open_dataset(objects_folder)
