@@ -7,6 +7,8 @@ that agree with eager fp32, and takes it where the images to come pay for its st
 from __future__ import annotations
 
 import copy
+import math
+import statistics
 from pathlib import Path
 from threading import Lock
 
@@ -75,7 +77,7 @@ class Engine:
         elif self.way.runtime == "torch":
             self._forwards[self.way] = forward_on(model, device, self.way.precision, exact=exact)
 
-    def prepare(self, images: int | None = None) -> Way:
+    def prepare(self, images: int | None = None, *, pixels: int | None = None) -> Way:
         """Settle on the way for images to come, and give it.
 
         Measured is at most once for the same weights, versions and processor, and only where the images take longer than
@@ -83,10 +85,13 @@ class Engine:
 
         Args:
             images: how many come; None: enough to pay for any start, but not for measuring
+            pixels: of all of them together, where they are not about as large as the probes: tiles
         """
         with self._lock:
             if self._fixed():
                 return self.way
+            if images is not None and pixels is not None:
+                images = self._as_probes(images, pixels)
             measured = kept_measurement(self._model, self._manifest, self.device)
             if measured is None and images is not None:
                 measured = self._measured_now(images)
@@ -138,6 +143,13 @@ class Engine:
         if self._exact or "auto" not in self._wishes or self._wishes[1] == "int8" or self._wishes[0] == "torch":
             return True
         return all(way.runtime == "torch" for way in ways_on(self.device))
+
+    def _as_probes(self, images: int, pixels: int) -> int:
+        """As many images of the probes' size, on which times are measured; as many as there are where no probes are."""
+        probes = read_probes(self._run) if self._run is not None else []
+        if not probes:
+            return images
+        return max(1, round(pixels / statistics.median(math.prod(probe.labels.shape) for probe in probes)))
 
     def _measured_now(self, images: int) -> Measurement | None:
         """Measured and kept, if there are probes and the images take longer than that."""

@@ -182,15 +182,16 @@ class Predictor:
         """A line for each runtime that prepare() has just measured and that does not agree with eager fp32."""
         return self._engine.refused
 
-    def prepare(self, images: int | None = None) -> Predictor:
+    def prepare(self, images: int | None = None, *, pixels: int | None = None) -> Predictor:
         """Get ready for many images: the quickest runtime that agrees is taken if they pay for its start; see Engine.prepare.
 
         predict_files, evaluate and calls with a list do this themselves; a program that sends image after image calls it once.
 
         Args:
             images: how many will come; None: enough to pay for any start
+            pixels: of all of them together, where they are not about as large as the images of training
         """
-        self._engine.prepare(images)
+        self._engine.prepare(images, pixels=pixels)
         return self
 
     def graph(self) -> GraphLabels | None:

@@ -100,7 +100,7 @@ class Windowed(ABC, Generic[Found]):
         self.predictor, self.source, self.image, self.overlay = predictor, source, source.image, overlay
         self.path = self.image.path
         self.tiling, self.preprocess, self.remarks = view
-        predictor.prepare(len(self.tiling))  # before the key, which names the runtime
+        predictor.prepare(len(self.tiling), pixels=self.tiling.seen_px)  # before the key, which names the runtime
         self.value_range = value_range(source) if predictor.preprocess.scaling == "range" else (0.0, 1.0)
         self.statistics: Statistics | None = None if predictor.preprocess.scaling == "range" else statistics(source)
         self.stem, self.suffix = target, ZARR_SUFFIX if is_zarr(self.path) else ".tif"

@@ -162,6 +162,19 @@ class TestEngine:
         assert str(self.make(folder).prepare(20)) == "torch fp32"  # 40 ms are won an image, the start takes 2 seconds
         assert str(self.make(folder).prepare(60)) == "openvino fp32"
 
+    def test_tiles_count_by_their_pixels(self, folder, counted):
+        self.make(folder).prepare(1000)
+        probe_px = 20 * 30
+        assert str(self.make(folder).prepare(2, pixels=20 * probe_px)) == "torch fp32"
+        assert str(self.make(folder).prepare(2, pixels=60 * probe_px)) == "openvino fp32"
+        assert str(self.make(folder).prepare(60, pixels=20 * probe_px)) == "torch fp32"
+
+    def test_tiles_are_counted_as_images_where_no_probes_are(self, folder, counted):
+        self.make(folder).prepare(1000)
+        for probe in (folder / "probes").iterdir():
+            probe.unlink()
+        assert str(self.make(folder).prepare(60, pixels=1)) == "openvino fp32"
+
     def test_what_training_measured_here_is_taken(self, folder, counted):
         model, manifest = load_checkpoint(folder)
         kept = found(row("openvino fp32", 10.0), row("torch fp32", 50.0))
