@@ -8,9 +8,9 @@ from maskwright.checkpoint import Manifest
 from maskwright.errors import InputError
 from maskwright.inference.backends import Precision, choose_precision
 from maskwright.inference.measuring import Measurement
-from maskwright.inference.runtimes import RUNTIMES, Way, require
+from maskwright.inference.runtimes import RUNTIMES, Way, compiles_on, require
 
-ORDINARY = ("fp32", "bf16")
+ORDINARY = ("fp32", "bf16", "fp16")
 
 
 def first_way(manifest: Manifest, device: torch.device, runtime: str, precision: Precision, *, exact: bool) -> Way:
@@ -39,7 +39,10 @@ def check_wishes(device: torch.device, runtime: str, precision: str, *, exact: b
         require(runtime)  # type: ignore[arg-type]
     if exact and runtime not in ("auto", "torch"):
         raise InputError(f"exact means eager fp32 on torch, but the runtime {runtime!r} was asked for; leave one of the two out.")
-    if runtime not in ("auto", "torch") and device.type != "cpu":
+    if runtime == "compile" and not compiles_on(device):
+        needed = "a C++ compiler, as g++" if device.type == "cpu" else "Triton"
+        raise InputError(f"the runtime 'compile' needs {needed} on {device.type}, and there is none; leave --runtime out.")
+    if runtime in ("openvino", "onnx") and device.type != "cpu":
         raise InputError(
             f"the runtime {runtime!r} computes on the CPU, this is {device.type}; give device cpu, or runtime torch."
         )

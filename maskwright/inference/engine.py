@@ -66,7 +66,7 @@ class Engine:
         self._prepared = Prepared.find(run, weights_hash(model)) if self.way.precision == "int8" else None
         self.device, self.streams, self._run = device, min(MOST_STREAMS, torch.get_num_threads()), run
         self.refused: tuple[str, ...] = ()
-        self._model, self._manifest, self._exact = model.eval(), manifest, exact
+        self._model, self._manifest, self._exact = model.to(device).eval(), manifest, exact
         self._wishes = runtime, precision
         self._lock = Lock()
         self._graphs: dict[tuple[Way, int], GraphLabels] = {}
@@ -105,7 +105,8 @@ class Engine:
         if self.way.runtime == "torch":
             return None
         with self._lock:
-            kind = self.way, self.streams if many else 1
+            # torch.compile shares all threads among the calls, as torch does.
+            kind = self.way, self.streams if many and self.way.runtime != "compile" else 1
             if kind not in self._graphs:
                 self._graphs[kind] = GraphLabels(self._model, self._manifest, kind[0], streams=kind[1], prepared=self._prepared)
             return self._graphs[kind]

@@ -95,7 +95,7 @@ class GraphLabels:
             InputError: the image's values are not finite, or its channels are not the model's.
         """
         (labels,) = self._run(self.takes_bytes(image), image.channels)(torch.from_numpy(self.input_of(image)))
-        return np.asarray(labels[0].numpy())
+        return np.asarray(labels[0].cpu().numpy())
 
     def input_of(self, image: Image) -> NDArray[Any]:
         """(1, H, W, C): what the graph takes of an image."""

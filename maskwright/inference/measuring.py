@@ -34,6 +34,7 @@ from maskwright.inference.probes import Probe
 from maskwright.inference.runtimes import RUNTIMES, Way, version_of, ways_on
 from maskwright.io.write import write_json
 
+ORDER = ("bf16", "fp16", "fp32")  # in which the number types are tried
 CONVERSION_S = 15.0  # what converting a network takes at most, roughly; how long it took is only known afterwards
 
 
@@ -55,7 +56,7 @@ class Measurement:
     ways: tuple[Agreement, ...]
     streams: int = 1
 
-    def best(self, runtimes: Collection[str] = RUNTIMES, precisions: Collection[str] = ("fp32", "bf16")) -> Agreement | None:
+    def best(self, runtimes: Collection[str] = RUNTIMES, precisions: Collection[str] = ORDER) -> Agreement | None:
         """The quickest way that agrees, of these runtimes and number types; None where none does."""
         fit = [w for w in self.ways if w.agrees and w.way.split()[0] in runtimes and w.way.split()[1] in precisions]
         return min(fit, key=lambda w: w.ms, default=None)
@@ -100,7 +101,8 @@ def measure(
 ) -> Measurement:
     """Run the probes in eager fp32 and in every way that this machine has; the model's layout changes on the way.
 
-    fp32 on OpenVINO is only tried where its bf16 is refused or not to be had, and ONNX Runtime where OpenVINO is missing.
+    fp32 on other runtimes than torch is only tried where their bf16 is refused or not to be had, and ONNX Runtime where
+    OpenVINO is missing. What fails on a way is why it is refused.
 
     Args:
         runtimes: those that are tried, where they are installed
@@ -115,15 +117,22 @@ def measure(
     for way in _in_order(ways_on(device), manifest):
         if way.runtime not in runtimes:
             continue
-        if way.runtime != "torch" and way.precision == "fp32" and any(f.agrees and f.way.startswith(way.runtime) for f in found):
+        own = [f for f in found if f.way.startswith(way.runtime)]
+        if way.runtime != "torch" and way.precision == "fp32" and any(f.agrees for f in own):
             continue
         if way.runtime == "onnx" and any(f.way.startswith("openvino") for f in found):
             continue
         progress(str(way))
-        found.append(_judged(way, model, manifest, device, probes, truth, classes))
+        try:
+            found.append(_judged(way, model, manifest, device, probes, truth, classes))
+        except Exception as error:  # whatever a compiler or a runtime trips over, the others still serve
+            if way.runtime == "torch":
+                raise
+            why = f"it fails on this network ({_first_line(error)})"
+            found.append(Agreement(str(way), reference_ms, 0.0, 0.0, {}, refused=why))
     measured = Measurement(here(device), len(probes), reference_ms, tuple(sorted(found, key=lambda f: f.ms)))
     best = measured.best()
-    if best is None or best.way.startswith("torch") or manifest.task == "instance":
+    if best is None or best.way.startswith(("torch", "compile")) or manifest.task == "instance":
         return measured
     return replace(measured, streams=_streams(model, manifest, Way(*best.way.split()), probes))  # type: ignore[arg-type]
 
@@ -164,9 +173,9 @@ def _silent(_way: str) -> None:
 
 
 def _in_order(ways: Sequence[Way], manifest: Manifest) -> list[Way]:
-    """bf16 first, torch first; of models that find objects without ONNX Runtime, which has no bf16."""
-    known = [way for way in ways if manifest.task == "semantic" or way.runtime != "onnx"]
-    return sorted(known, key=lambda way: (RUNTIMES.index(way.runtime), way.precision != "bf16"))
+    """bf16 first, torch first; of models that find objects torch and OpenVINO alone."""
+    known = [way for way in ways if manifest.task == "semantic" or way.runtime in ("torch", "openvino")]
+    return sorted(known, key=lambda way: (RUNTIMES.index(way.runtime), ORDER.index(way.precision)))
 
 
 def _judged(
@@ -192,6 +201,11 @@ def _judged(
     for probe, expected, answer in zip(probes, reference, answers, strict=True):
         comparison.update(probe.labels, expected, answer)
     return Agreement(str(way), ms, start_s, comparison.changed, comparison.moved(), comparison.objection())
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".:") if lines else type(error).__name__
 
 
 def _streams(model: nn.Module, manifest: Manifest, way: Way, probes: Sequence[Probe]) -> int:

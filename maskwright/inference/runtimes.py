@@ -1,4 +1,4 @@
-"""Runtimes: a module and an example of its input -> the same function on torch, OpenVINO or ONNX Runtime.
+"""Runtimes: a module and an example of its input -> the same function on torch, torch.compile, OpenVINO or ONNX Runtime.
 
     run = compiled(module, (image,), Way("openvino", "bf16"))
     (logits,) = run(image)
@@ -9,7 +9,9 @@ to rounding. Whether the rounding matters is measured (agreement.py), and so is 
 
 from __future__ import annotations
 
+import os
 import queue
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
@@ -29,12 +31,18 @@ from maskwright.inference.telemetry import openvino_core
 if TYPE_CHECKING:
     import openvino
 
-RuntimeName = Literal["torch", "openvino", "onnx"]
+RuntimeName = Literal["torch", "openvino", "compile", "onnx"]
 RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
 Run = Callable[..., tuple[Tensor, ...]]
 
-_PACKAGES = {"torch": ("torch", "torch"), "openvino": ("openvino", "fast"), "onnx": ("onnxruntime", "export")}
+_PACKAGES = {
+    "torch": ("torch", "torch"),
+    "openvino": ("openvino", "fast"),
+    "compile": ("torch", "torch"),
+    "onnx": ("onnxruntime", "export"),
+}
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
+_COMPILERS = ("g++", "clang++", "c++")  # what torch.compile looks for on the CPU, after CXX
 
 
 class Way(NamedTuple):
@@ -49,6 +57,14 @@ class Way(NamedTuple):
 
 def installed(runtime: RuntimeName) -> bool:
     return find_spec(_PACKAGES[runtime][0]) is not None
+
+
+def compiles_on(device: torch.device) -> bool:
+    """Whether torch.compile has what it writes code for: a C++ compiler on the CPU, Triton on CUDA."""
+    if device.type == "cuda":
+        return find_spec("triton") is not None
+    own = os.environ.get("CXX")
+    return device.type == "cpu" and any(shutil.which(name) for name in ([own] if own else _COMPILERS))
 
 
 def version_of(runtime: RuntimeName) -> str:
@@ -72,9 +88,14 @@ def require(runtime: RuntimeName) -> None:
 
 
 def ways_on(device: torch.device) -> tuple[Way, ...]:
-    """Every way that this machine can take, but for the reference and for int8, which has to be prepared (quantising.py)."""
-    types = ("fp32", "bf16") if computes_bf16(device) else ("fp32",)
+    """Every way that is worth measuring here, but for int8, which has to be prepared (quantising.py).
+
+    torch.compile on GPUs only: on a processor it takes half a minute for a tenth of the time at most (benchmarks/compiling.py).
+    """
+    types = ["fp32", *(["bf16"] if computes_bf16(device) else []), *(["fp16"] if device.type == "cuda" else [])]
     found = [Way("torch", precision) for precision in types]
+    if device.type == "cuda" and compiles_on(device):
+        found += [Way("compile", precision) for precision in types]
     if device.type == "cpu":
         found += [Way("openvino", precision) for precision in types if installed("openvino")]
         found += [Way("onnx", "fp32")] if installed("onnx") and find_spec("onnxscript") else []
@@ -93,7 +114,7 @@ def compiled(
 ) -> Run:
     """The module as a function on a runtime. OpenVINO and ONNX Runtime compute on the CPU.
 
-    The module is put into evaluation mode, and for torch into the layout channels_last, and stays so.
+    The module is put into evaluation mode, and for torch and torch.compile into the layout channels_last, and stays so.
 
     Args:
         example: inputs of a size that it will see; the module must take them as they are, all as tensors
@@ -108,17 +129,19 @@ def compiled(
     require(way.runtime)
     module.eval()
     threads = threads or torch.get_num_threads()
-    if way.runtime == "torch":
-        return on_torch(module, example[0].device, way.precision)
+    if way.runtime in ("torch", "compile"):
+        device = _device_of(module)
+        module = module.to(device).to(memory_format=torch.channels_last)
+        program: Callable[..., Any] = torch.compile(module, dynamic=dynamic is not None) if way.runtime == "compile" else module
+        return on_torch(program, device, way.precision)
     if way.runtime == "openvino":
         model = conversions.openvino_model(module, example, dynamic, key)
         return on_openvino(model, way.precision, streams=streams, threads=threads)
     return on_onnx(conversions.onnx_model(module, example, dynamic, key), threads=max(1, threads // streams))
 
 
-def on_torch(module: nn.Module, device: torch.device, precision: str) -> Run:
-    """The module itself, without gradients, in the layout and number type that are quick."""
-    module = module.to(device).to(memory_format=torch.channels_last).eval()
+def on_torch(module: Callable[..., Any], device: torch.device, precision: str) -> Run:
+    """A module that lies on a device, without gradients, in a number type."""
 
     def run(*inputs: Tensor) -> tuple[Tensor, ...]:
         with ExitStack() as settings:
@@ -170,6 +193,10 @@ def on_onnx(model: bytes, *, threads: int = 1) -> Run:
         return tuple(torch.from_numpy(array) for array in found)
 
     return run
+
+
+def _device_of(module: nn.Module) -> torch.device:
+    return next((weight.device for weight in module.parameters()), torch.device("cpu"))
 
 
 def _flat(answer: Any) -> tuple[Tensor, ...]:

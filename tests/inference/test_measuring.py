@@ -120,6 +120,50 @@ def test_only_torch_where_no_other_runtime_is_wanted(make_run, monkeypatch):
     assert {way.way.split()[0] for way in measured.ways} == {"torch"}
 
 
+def test_what_fails_is_refused_and_the_others_serve(make_run, monkeypatch):
+    ways = [Way(name, kind) for name in ("torch", "openvino", "compile", "onnx") for kind in ("fp32", "bf16", "fp16")]
+    monkeypatch.setattr(measuring, "ways_on", lambda _: ways)
+    tried = []
+
+    def judged(way, *_):
+        tried.append(str(way))
+        if way.runtime == "compile":
+            raise RuntimeError("the compiler gave up:\nin line 3")
+        return row(str(way), 10.0)
+
+    monkeypatch.setattr(measuring, "_judged", judged)
+    monkeypatch.setattr(measuring, "_streams", lambda *_: 1)
+    model, manifest = load_checkpoint(make_run())
+    probe = Probe(Image.from_array(picture(20, 30)), picture(20, 30) * 0)
+    measure(model, manifest, CPU, [probe])
+    of_torch, of_compile = ["torch bf16", "torch fp16", "torch fp32"], ["compile bf16", "compile fp16", "compile fp32"]
+    assert tried == [*of_torch, "openvino bf16", "openvino fp16", *of_compile]
+    tried.clear()
+    measured = measure(model, manifest, CPU, [probe], runtimes=("torch", "compile", "onnx"))
+    assert tried == [*of_torch, *of_compile, "onnx bf16", "onnx fp16"]
+    (refused,) = {w.refused for w in measured.ways if w.way.startswith("compile")}
+    assert refused == "it fails on this network (the compiler gave up)"
+    monkeypatch.setattr(measuring, "_judged", lambda way, *_: (_ for _ in ()).throw(MemoryError("no room")))
+    with pytest.raises(MemoryError):
+        measure(model, manifest, CPU, [probe], runtimes=("torch",))
+
+
+@pytest.mark.skipif(not runtimes.compiles_on(CPU), reason="there is no C++ compiler")
+def test_torch_compile_answers_as_torch_does(make_run, monkeypatch):
+    folder = make_run(3, max_side_px=64)
+    exact = Predictor.load(folder, exact=True)
+    chosen = Predictor.load(folder, runtime="compile", precision="fp32")
+    assert chosen.runtime == "cpu compile fp32"
+    images = [Image.from_array(picture(40 + k, 90, k)[..., None].repeat(3, 2)) for k in range(2)]
+    for one, other in zip(chosen(images), exact(images), strict=True):
+        assert (one.labels == other.labels).mean() > 0.999
+    probs = [p(images[0], probabilities=True).probs for p in (chosen, exact)]
+    torch.testing.assert_close(*probs, atol=1e-4, rtol=1e-4)
+    monkeypatch.setattr(choice, "compiles_on", lambda _: False)
+    with pytest.raises(InputError, match=r"the runtime 'compile' needs a C\+\+ compiler, as g\+\+ on cpu, and there is none"):
+        Predictor.load(folder, runtime="compile")
+
+
 class TestEngine:
     """Which way is taken, with measuring itself replaced by what it gives."""
 
@@ -222,4 +266,4 @@ class TestEngine:
 
 def test_a_measurement_costs_more_on_a_slow_network():
     assert cost_s(1000, 16) == cost_s(0, 16) + 32
-    assert choice.ORDINARY == ("fp32", "bf16")
+    assert choice.ORDINARY == ("fp32", "bf16", "fp16")

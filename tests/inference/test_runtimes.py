@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from maskwright.errors import InputError, MissingExtraError
 from maskwright.inference import runtimes
 from maskwright.inference.converting import free_axes
-from maskwright.inference.runtimes import Way, compiled, installed, version_of, ways_on
+from maskwright.inference.runtimes import Way, compiled, compiles_on, installed, version_of, ways_on
 
 CPU = torch.device("cpu")
 OPEN = (free_axes(2, 3),)
@@ -34,7 +34,12 @@ def needs(runtime):
     return pytest.mark.skipif(not installed(runtime), reason=f"{runtime} is not installed")
 
 
-EACH = [Way("torch", "fp32"), *(pytest.param(Way(r, "fp32"), marks=needs(r), id=f"{r} fp32") for r in ("openvino", "onnx"))]
+COMPILES = pytest.mark.skipif(not compiles_on(CPU), reason="there is no C++ compiler")
+EACH = [
+    Way("torch", "fp32"),
+    pytest.param(Way("compile", "fp32"), marks=COMPILES, id="compile fp32"),
+    *(pytest.param(Way(r, "fp32"), marks=needs(r), id=f"{r} fp32") for r in ("openvino", "onnx")),
+]
 
 
 @pytest.mark.parametrize("way", EACH, ids=str)
@@ -67,7 +72,7 @@ def test_bf16_on_torch_gives_fp32_tensors():
 
 
 def test_what_is_not_there_is_refused(monkeypatch):
-    with pytest.raises(InputError, match="no runtime 'tensorrt'; known: auto, torch, openvino, onnx"):
+    with pytest.raises(InputError, match="no runtime 'tensorrt'; known: auto, torch, openvino, compile, onnx"):
         compiled(Two(), (), Way("tensorrt", "fp32"))  # type: ignore[arg-type]
     monkeypatch.setattr(runtimes, "find_spec", lambda _: None)
     with pytest.raises(MissingExtraError, match=r"'openvino' needs the package 'openvino': pip install 'maskwright\[fast\]'"):
@@ -77,6 +82,20 @@ def test_what_is_not_there_is_refused(monkeypatch):
 def test_ways_are_those_that_are_installed(monkeypatch):
     monkeypatch.setattr(runtimes, "computes_bf16", lambda _: True)
     monkeypatch.setattr(runtimes, "find_spec", lambda name: name in ("torch", "openvino") or None)
+    monkeypatch.setattr(runtimes, "compiles_on", lambda device: device.type == "cpu")
     assert [str(way) for way in ways_on(CPU)] == ["torch fp32", "torch bf16", "openvino fp32", "openvino bf16"]
-    assert [str(way) for way in ways_on(torch.device("cuda"))] == ["torch fp32", "torch bf16"]
+    assert [str(way) for way in ways_on(torch.device("cuda"))] == ["torch fp32", "torch bf16", "torch fp16"]
+    monkeypatch.setattr(runtimes, "compiles_on", lambda _: True)
+    assert [str(way) for way in ways_on(torch.device("cuda"))][3:] == ["compile fp32", "compile bf16", "compile fp16"]
     assert version_of("torch").startswith("2.")
+
+
+def test_torch_compile_needs_a_compiler(monkeypatch):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(runtimes.shutil, "which", lambda name: "/usr/bin/c++" if name == "c++" else None)
+    assert compiles_on(CPU)
+    monkeypatch.setenv("CXX", "/opt/none/g++")
+    assert not compiles_on(CPU)
+    monkeypatch.setattr(runtimes, "find_spec", lambda name: name == "triton" or None)
+    assert compiles_on(torch.device("cuda"))
+    assert not compiles_on(torch.device("mps"))
