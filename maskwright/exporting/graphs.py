@@ -45,10 +45,10 @@ def check_objects(exact: Predictor, to: str, precision: str) -> None:
     """Refuse what a model that finds objects cannot be exported to.
 
     Raises:
-        InputError: .pt2 files would need torchvision's operations, and int8 is for classes of pixels.
+        InputError: int8 is for classes of pixels, and so is bf16 in a .pt2: coordinates of boxes need more digits.
     """
-    if exact.finds_objects and (to == "torch" or precision == "int8"):
-        raise InputError(f"{exact.manifest.model} finds objects; export it with --to onnx or openvino, in fp32 or bf16.")
+    if exact.finds_objects and (precision == "int8" or (to, precision) == ("torch", "bf16")):
+        raise InputError(f"{exact.manifest.model} finds objects; export it in fp32, or with --to onnx or openvino also in bf16.")
 
 
 def traced_graph(
