@@ -22,12 +22,12 @@ def pasted(masks: Tensor, boxes: Tensor, hw: tuple[int, int], *, threshold: floa
     """The pixels of each object: where its mask, resized bilinearly to its box, is at least `threshold`.
 
     Shapes:
-        masks: (N, 1, m, m) probabilities
+        masks: (N, 1, m, m) probabilities; what is not a number lies outside of the object
         boxes: (N, 4) xyxy in pixels of an image of size hw; may reach beyond it
         threshold: above 0
     """
     corners = _grown(boxes.detach().float().cpu(), masks.shape[-1]).numpy()
-    values = np.pad(masks.detach().float().cpu().numpy()[:, 0], ((0, 0), (RING, RING), (RING, RING)))
+    values = np.pad(masks.detach().float().cpu().nan_to_num(0.0).numpy()[:, 0], ((0, 0), (RING, RING), (RING, RING)))
     return [_runs(mask, corner, hw, threshold) for mask, corner in zip(values, corners, strict=True)]
 
 

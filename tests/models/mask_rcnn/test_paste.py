@@ -77,3 +77,14 @@ def test_a_hundred_objects_on_twelve_megapixels():
     print(f"{min(times):.3f} s, {peak / 1e6:.1f} MB, {sum(r.area_px for r in found) / 1e6:.1f} million pixels")
     assert min(times) < 3  # with busy neighbours; alone it is well under one
     assert peak < 200e6
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_is_not_a_number_lies_outside():
+    masks = torch.ones(2, 1, 28, 28)
+    masks[0, 0, :14] = torch.nan
+    masks[1] = torch.nan
+    half, nothing = pasted(masks, torch.tensor([[4.0, 4.0, 32.0, 32.0]] * 2), (40, 40))
+    whole = pasted(torch.ones(1, 1, 28, 28), torch.tensor([[4.0, 4.0, 32.0, 32.0]]), (40, 40))[0]
+    assert nothing.area_px == 0
+    assert abs(half.area_px / whole.area_px - 0.5) < 0.05
