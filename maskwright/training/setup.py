@@ -17,6 +17,7 @@ from maskwright.errors import InputError
 from maskwright.published import load_model
 from maskwright.recipe import Recipe
 from maskwright.training.criterion import BY_QUERIES, criterion_of
+from maskwright.training.depthwise import quicken
 from maskwright.training.ema import Ema
 from maskwright.training.loop import memory_format
 from maskwright.training.measure import Learner
@@ -107,7 +108,8 @@ def make_learner(
         models.load_weights(net, recipe.weights)
     net = net.to(device).to(memory_format=memory_format(recipe))
     loss = criterion_of(recipe, class_weights).to(device)
-    average = Ema(net, recipe.ema_decay)
+    average = Ema(net, recipe.ema_decay)  # before what only learning needs
+    quicken(net)
     optimizer = torch.optim.AdamW(_groups(net, recipe), lr=recipe.learning_rate, fused=device.type in ("cpu", "cuda"))
     return Learner(net, loss, optimizer, average)
 

@@ -45,7 +45,7 @@ def with_runtimes(
     ms = 1000 * _seconds(net, manifest, probes[0], device)
     names = RUNTIMES if cost_s(ms, len(probes)) <= seconds else ("torch",)
     measured = measure(net, manifest, device, probes, runtimes=names)
-    best = measured.best(("torch",))
+    best = measured.best(("torch",), ("fp32", "bf16"))
     precision = best.way.split()[1] if best else "fp32"
     return manifest.model_copy(update={"precision": precision, "runtimes": measured.to_dict()}), measured
 
