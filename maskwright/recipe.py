@@ -45,6 +45,7 @@ class Recipe(BaseModel):
     steps: int = Field(default=1000, ge=1)
     learning_rate: float = Field(default=2e-3, gt=0)
     encoder_rate: float = Field(default=1.0, gt=0, description="the encoder's learning rate as a share of learning_rate")
+    frozen_stages: int = Field(default=0, ge=0, description="maps of the encoder, finest first, whose layers keep their weights")
     weight_decay: float = Field(default=0.01, ge=0)
     warmup_steps: int = Field(default=50, ge=0)
     clip_norm: float = Field(default=1.0, gt=0)

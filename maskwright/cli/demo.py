@@ -32,7 +32,7 @@ class Demo:
     scenes: str
     title: str
     headline: Callable[[Any], str]
-    network: str = "a U-Net"
+    network: str = "a U-Net from scratch"
     settings: Mapping[str, Any] | None = None  # of the recipe, where the planner's are not meant for drawn scenes
 
 
@@ -49,7 +49,7 @@ def _tankers_found(scores: ObjectEvaluation) -> str:
     return f"mask AP50 {scores.masks.ap50:.4f}, AP {scores.masks.ap:.4f}"
 
 
-# Drawn ships differ enough by themselves; what blurs their decks hides their kind. From random weights that is learnt last.
+# Drawn ships differ enough by themselves; what blurs their decks hides their kind, which is learnt last.
 SHIPS_VARIED = {
     "flip_horizontal": 0.5, "flip_vertical": 0.5, "turn": 0.75, "scale": 0.15, "rotation_deg": 10, "stretch": 0.05, "elastic": 0,
     "exposure": 0.3, "saturation": 0.2, "tint": 0.05, "noise": 0.03, "blur": 0, "hide": 0,
@@ -70,8 +70,8 @@ DEMOS = {
         "seas as a satellite sees them, each ship with its own mask",
         "Ships in drawn satellite scenes",
         _tankers_found,
-        "a small Mask R-CNN",
-        {"augment": SHIPS_VARIED},
+        "a small Mask R-CNN whose encoder knows ImageNet",
+        {"augment": SHIPS_VARIED, "weights": "pip:efficientnet_lite0", "encoder_rate": 0.5, "frozen_stages": 2},
     ),
 }
 
@@ -166,7 +166,7 @@ def _check(data: Path, out: Path) -> CheckReport:
 def _train(demo: Demo, data: Path, out: Path, minutes: float, seed: int, device: str, found: CheckReport) -> Run:
     from maskwright.training import train
 
-    typer.echo(f"3. Training {demo.network} from scratch, {minutes:g} minutes in all.")
+    typer.echo(f"3. Training {demo.network}, {minutes:g} minutes in all.")
     run = train(data, out=out, minutes=minutes, seed=seed, device=device, checked=found.ok, settings=demo.settings)
     typer.echo(f"   Validation {run.score_name} {run.score:.4f} after {run.steps} steps.")
     return run

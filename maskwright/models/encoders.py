@@ -124,6 +124,24 @@ class TimmEncoder(FromTimm):
         one_cell = self.training and max(image.shape[-2:]) <= grid
         return image if self.any_size and not one_cell else on_grid(image, grid, least=2 if one_cell else 1)
 
+    def freeze(self, stages: int) -> None:
+        """Let the weights that the first maps come from stay as they are; norms still follow the images in training.
+
+        Raises:
+            InputError: there are not so many maps.
+        """
+        if stages > len(self.strides):
+            raise InputError(f"encoder {self.name!r} gives {len(self.strides)} maps; frozen_stages={stages} is more than that.")
+        training, side = self.training, 2 * self.strides[-1]
+        weights = [weight for weight in self.parameters() if weight.requires_grad]
+        with torch.enable_grad():
+            maps = self.eval()(torch.zeros(1, self.channels, side, side))[:stages]
+            used = torch.autograd.grad(torch.stack([m.sum() for m in maps]).sum(), weights, allow_unused=True)
+        for weight, gradient in zip(weights, used, strict=True):
+            if gradient is not None:
+                weight.requires_grad_(False)
+        self.train(training)
+
     def _try_two_sizes(self) -> None:
         """One pass over an oblong image: transformers of fixed size fail here rather than on the user's first image."""
         h, w = 2 * self.strides[-1], 3 * self.strides[-1]

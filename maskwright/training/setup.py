@@ -14,6 +14,7 @@ from maskwright import models
 from maskwright.checkpoint import Manifest
 from maskwright.classes import ClassMap
 from maskwright.errors import InputError
+from maskwright.models.encoders import TimmEncoder
 from maskwright.published import load_model
 from maskwright.recipe import Recipe
 from maskwright.training.criterion import BY_QUERIES, criterion_of
@@ -106,6 +107,8 @@ def make_learner(
             parent.give_weights(net, classes, axes)
     elif recipe.weights is not None:
         models.load_weights(net, recipe.weights)
+    if recipe.frozen_stages:
+        _freeze(net, recipe.frozen_stages, trained=parent is not None or recipe.weights is not None)
     net = net.to(device).to(memory_format=memory_format(recipe))
     loss = criterion_of(recipe, class_weights).to(device)
     average = Ema(net, recipe.ema_decay)  # before what only learning needs
@@ -151,6 +154,15 @@ def _copy_classes(
         given = given.index_select(axis, source)
     tensor[torch.meshgrid(*place, indexing="ij")] = given
     return True
+
+
+def _freeze(net: nn.Module, stages: int, *, trained: bool) -> None:
+    encoder = getattr(net, "encoder", None)
+    if not trained:
+        raise InputError(f"frozen_stages={stages} would keep random weights; give --weights or --from with it, or leave it at 0.")
+    if not isinstance(encoder, TimmEncoder):
+        raise InputError(f"frozen_stages={stages} is for networks on a timm encoder, as --encoder resnet34; leave it at 0.")
+    encoder.freeze(stages)
 
 
 def _groups(net: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:

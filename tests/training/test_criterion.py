@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.testing import assert_close
 
 from maskwright import losses, models
@@ -13,6 +14,7 @@ from maskwright.checkpoint import Manifest
 from maskwright.classes import ClassMap
 from maskwright.errors import InputError
 from maskwright.losses.mask_classification import mask_classification
+from maskwright.models.encoders import TimmEncoder
 from maskwright.models.outputs import Queries, WithAuxiliary
 from maskwright.recipe import Recipe
 from maskwright.training import train
@@ -78,6 +80,46 @@ def test_the_encoder_learns_at_its_own_rate():
     rates = {name: rate_of[p] for name, p in learner.net.named_parameters()}
     assert {rate for name, rate in rates.items() if name.startswith("encoder.")} == {0.025}
     assert {rate for name, rate in rates.items() if not name.startswith("encoder.")} == {0.1}
+
+
+def test_frozen_stages_keep_their_weights_and_what_follows_learns(tmp_path):
+    args = {"encoder": "test_resnet", "decoder": [8, 8, 8, 8, 8]}
+    classes, cpu = ClassMap((0, 1), ("a", "b")), torch.device("cpu")
+    encoder = make_learner(Recipe(model_args=args), classes, cpu).net.encoder
+    assert isinstance(encoder, TimmEncoder)
+    save_file(encoder.net.state_dict(), tmp_path / "trained.safetensors")
+    recipe = Recipe(model_args=args, weights=str(tmp_path / "trained.safetensors"), frozen_stages=2)
+    learner = make_learner(recipe, classes, cpu)
+    learns = {name: p.requires_grad for name, p in learner.net.named_parameters()}
+    assert not any(flag for name, flag in learns.items() if name.startswith(("encoder.net.conv1", "encoder.net.layer1")))
+    assert all(flag for name, flag in learns.items() if not name.startswith("encoder."))
+    assert all(flag for name, flag in learns.items() if name.startswith(("encoder.net.layer3", "encoder.net.layer4")))
+    taken = {p for group in learner.optimizer.param_groups for p in group["params"]}
+    assert taken == {p for p in learner.net.parameters() if p.requires_grad}
+    assert learner.net.training
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (
+            {"model_args": {"encoder": "test_resnet"}},
+            "frozen_stages=2 would keep random weights; give --weights or --from with it",
+        ),
+        ({"weights": "FILE"}, "frozen_stages=2 is for networks on a timm encoder"),
+        ({"model_args": {"encoder": "test_resnet"}, "weights": "FILE", "frozen_stages": 9}, "gives 5 maps; frozen_stages=9"),
+    ],
+)
+def test_stages_that_cannot_be_frozen(tmp_path, settings, says):
+    classes, cpu = ClassMap((0, 1), ("a", "b")), torch.device("cpu")
+    net = make_learner(Recipe(model_args=settings.get("model_args", {"depth": 2, "width": 4})), classes, cpu).net
+    stored = net.encoder.net.state_dict() if isinstance(getattr(net, "encoder", None), TimmEncoder) else net.state_dict()
+    save_file(stored, tmp_path / "w.safetensors")
+    given = {"model_args": {"depth": 2, "width": 4}, "frozen_stages": 2} | settings
+    if "weights" in given:
+        given["weights"] = str(tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match=says):
+        make_learner(Recipe(**given), classes, cpu)
 
 
 def test_the_planner_knows_only_networks_and_arguments_that_exist():
