@@ -137,7 +137,7 @@ def predict_files(
     alone = [option for option in pictures.beside.values() if option != OVERLAY]
     check_videos(videos, out, alone, masks=LABELS in formats, overwrite=overwrite)
     jobs, large = _shared(predictor, planned, pictures)
-    check_free(planned, [*endings, *pictures.beside, *large.endings], overwrite=overwrite)
+    check_free(planned, [*endings, *pictures.beside, *large.endings], overwrite=overwrite, taken=volumes.targets)
     counts_file = out / COUNTS_FILE
     if predictor.finds_objects and not (overwrite or going_on) and counts_file.exists():
         raise InputError(f"{counts_file}: is already there. Give --overwrite to replace it, or another folder with --out.")

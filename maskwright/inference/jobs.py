@@ -72,19 +72,24 @@ def answer_of(job: Job, endings: Sequence[str], *, labels: bool) -> Path | None:
     return wanted[0] if wanted and all(path.exists() for path in wanted) else None
 
 
-def check_free(jobs: Sequence[Job], more: Sequence[str], *, overwrite: bool) -> None:
+def check_free(jobs: Sequence[Job], more: Sequence[str], *, overwrite: bool, taken: Sequence[Path] = ()) -> None:
     """Refuse answers that would meet each other, take the place of an input, or of a file that is already there.
 
     Args:
         more: endings of the files that are written beside a mask
+        taken: files of volumes, which must not be those beside a mask
     """
+    of_others = {str(path).casefold() for path in taken}
     endings = [*SUFFIXES.values(), ZARR_SUFFIX, *more]
     inputs = {job.source.resolve() for job in jobs}
     resolved = {folder: folder.resolve() for folder in {job.folder for job in jobs}}
     owner: dict[str, Job] = {}
     for job in jobs:
-        for path in (job.folder / f"{job.name}{ending}" for ending in endings):
+        for ending in endings:
+            path = job.folder / f"{job.name}{ending}"
             other = owner.setdefault(str(path).casefold(), job)
+            if ending in more and str(path).casefold() in of_others:
+                raise InputError(f"{job.source}: {path} would hold a volume's answer too. Predict them into different folders.")
             if other is not job:
                 raise InputError(
                     f"{other.source} and {job.source}: both would write {path}. Predict them into different folders."

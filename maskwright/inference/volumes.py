@@ -90,6 +90,7 @@ class VolumeWork:
 
     Attributes:
         slices: of all volumes together
+        targets: every file that will be written
 
     Raises:
         InputError: a format is not of volumes, two volumes would be answered by one file, an answer would replace an input, or
@@ -105,7 +106,8 @@ class VolumeWork:
         self._overlay, self._table = overlay, out / VOLUMES_FILE
         targets = [target for job in self._jobs for target in job.targets]
         targets += [overlay_of(job) for job in self._jobs if overlay]
-        _check_free([*targets, *([self._table] if found else [])], below, overwrite)
+        self.targets = tuple([*targets, *([self._table] if found else [])])
+        _check_free(self.targets, below, overwrite)
         self.slices = sum(len(volume) for volume in found)
 
     def refuse(self, **wanted: bool) -> None:

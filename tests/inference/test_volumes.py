@@ -135,6 +135,15 @@ def test_pictures_and_volumes_take_their_own_formats(predictor, tmp_path, draw_s
     assert written == {"picture.png", "scan/scan.nii.gz", "volumes.csv"}
 
 
+def test_a_picture_and_a_volume_of_one_name_do_not_share_an_overlay(predictor, tmp_path):
+    save_nifti(tmp_path / "in" / "scan.nii.gz")
+    write_png(tmp_path / "in" / "scan.png", SLICES[0].astype(np.uint8))
+    with pytest.raises(InputError, match=r"scan_overlay.png would hold a volume's answer too"):
+        predict_files(predictor, tmp_path / "in", tmp_path / "out", overlay=True)
+    assert not (tmp_path / "out").exists()
+    assert predict_files(predictor, tmp_path / "in", tmp_path / "out").ok
+
+
 def test_what_is_refused_before_any_work(predictor, tmp_path, draw_series):
     path = save_nifti(tmp_path / "in" / "a.nii.gz")
     save_nifti(tmp_path / "other" / "a.nii")
