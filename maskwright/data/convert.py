@@ -14,6 +14,7 @@ from pathlib import Path
 
 from maskwright.annotations.assemble import instances_of
 from maskwright.annotations.components import objects_of_labels
+from maskwright.annotations.damaged_files import damaged_files
 from maskwright.annotations.drawn import UNREADABLE, AnnotatedImage, Annotations, Remark
 from maskwright.annotations.formats import read_annotations
 from maskwright.annotations.imagesize import image_hw
@@ -128,7 +129,7 @@ def convert(
         found = read_annotations(
             source, format=format, images=None if images is None else Path(images), classes=known, class_property=class_property
         )
-        line, read_as, told = found.line, found.format, found.remarks
+        line, read_as, told = found.line, found.format, (*found.remarks, *_not_read(source, found))
         reading = _Reading([(i.name, i.file) for i in found.images], partial(_annotated, found), report)
     if not reading.names:
         raise InputError(
@@ -139,6 +140,14 @@ def convert(
     remarks = tuple(one for one in every if one.code != UNREADABLE)
     failures = (*(one for one in every if one.code == UNREADABLE), *reading.failures)
     return ConversionReport(line, read_as, to, target, reading.images, reading.objects, remarks, failures)
+
+
+def _not_read(source: Path, found: Annotations) -> list[Remark]:
+    """A remark for each file beside those that were read which may be annotations, too, but cannot be read."""
+    if not source.is_dir():
+        return []
+    known = {one.file for one in found.images if one.file} | {one.path for one in found.remarks if one.path}
+    return [Remark(UNREADABLE, why, "", path) for path, why in damaged_files(source, known)]
 
 
 class _Reading:

@@ -41,7 +41,9 @@ def of_the_set(dataset: Dataset, seen: Sequence[Examined]) -> Iterator[Finding]:
 def _not_read(dataset: Dataset) -> Iterator[Finding]:
     """Files beside the annotations that may be some, too, but cannot be read: an empty val.json is not val without objects."""
     if dataset.annotations is not None and dataset.root is not None:
-        for path, why in damaged_files(dataset.root, {image.file for image in dataset.annotations.images if image.file}):
+        said = {remark.path for remark in dataset.annotations.remarks if remark.path}
+        read = {image.file for image in dataset.annotations.images if image.file}
+        for path, why in damaged_files(dataset.root, read | said):
             yield finding("unreadable", path, "", why, severity=WARNING)
 
 

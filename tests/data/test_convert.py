@@ -305,6 +305,16 @@ def test_one_labelme_file_that_is_cut_short_is_a_failure_and_the_others_go_on(le
     assert report.failures[0].text.endswith("; its image is left out.")
 
 
+def test_a_cut_file_beside_whole_ones_is_named(tmp_path):
+    """A split's own file that nobody can recognise must not vanish without a word."""
+    source = coco_set(tmp_path / "set", SQUARE)
+    (source / "val.json").write_text('{"images": [{"id": 1, "file_na')
+    report = convert(source, tmp_path / "out", to="labelme")
+    assert report.images > 0
+    assert [(f.code, f.path) for f in report.failures] == [("unreadable", source / "val.json")]
+    assert "is not whole JSON (it is cut short)" in report.failures[0].text
+
+
 def test_one_mask_of_an_object_that_is_cut_short_is_a_failure_and_the_others_go_on(tmp_path):
     convert(coco_set(tmp_path / "set", SQUARE, SHIFTED), tmp_path / "masks", to="masks")
     path = tmp_path / "masks" / "masks" / "a" / "1.png"
