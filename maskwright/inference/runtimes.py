@@ -90,7 +90,7 @@ def require(runtime: RuntimeName) -> None:
 def ways_on(device: torch.device) -> tuple[Way, ...]:
     """Every way that is worth measuring here, but for int8, which has to be prepared (quantising.py).
 
-    torch.compile on GPUs only: on a processor it takes half a minute for a tenth of the time at most (benchmarks/compiling.py).
+    torch.compile on GPUs only: on a processor it takes half a minute to win a seventh at most (benchmarks/compiling.py).
     """
     types = ["fp32", *(["bf16"] if computes_bf16(device) else []), *(["fp16"] if device.type == "cuda" else [])]
     found = [Way("torch", precision) for precision in types]
