@@ -39,7 +39,8 @@ def check_all(contestants: Sequence[Contestant], dataset: Dataset, terms: Terms,
     for one in contestants:
         try:
             recipe = plan(look, machine, model=one.model, encoder=one.encoder, seed=terms.seed)
-            check_buildable(recipe.with_settings({**terms.settings, **one.settings}, "given"), len(dataset.classes))
+            recipe = recipe.with_settings({**terms.settings, **one.settings}, "given")
+            check_buildable(recipe, len(dataset.classes), trained=recipe.weights is not None)
         except InputError as error:
             raise InputError(f"{one.name}: {error}") from error
 

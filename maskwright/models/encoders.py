@@ -125,15 +125,11 @@ class TimmEncoder(FromTimm):
         return image if self.any_size and not one_cell else on_grid(image, grid, least=2 if one_cell else 1)
 
     def freeze(self, stages: int) -> None:
-        """Let the weights that the first maps come from stay as they are; norms still follow the images in training.
-
-        Raises:
-            InputError: there are not so many maps.
-        """
-        if stages > len(self.strides):
-            raise InputError(f"encoder {self.name!r} gives {len(self.strides)} maps; frozen_stages={stages} is more than that.")
+        """Let the weights that the first so many maps come from stay as they are; norms still follow the images in training."""
         training, side = self.training, 2 * self.strides[-1]
         weights = [weight for weight in self.parameters() if weight.requires_grad]
+        if not weights:
+            return
         with torch.enable_grad():
             maps = self.eval()(torch.zeros(1, self.channels, side, side))[:stages]
             used = torch.autograd.grad(torch.stack([m.sum() for m in maps]).sum(), weights, allow_unused=True)

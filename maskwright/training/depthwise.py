@@ -39,8 +39,8 @@ def _slow(layer: nn.Conv2d) -> bool:
 
 
 def _forward(layer: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    learns = layer.training and torch.is_grad_enabled() and x.device.type == "cpu" and not torch.compiler.is_compiling()
-    if not learns:
+    learns = layer.training and torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    if not (learns and x.device.type == "cpu" and x.ndim == 4 and x.dtype != torch.float64):
         plain: Tensor = nn.Conv2d._conv_forward(layer, x, weight, bias)
         return plain
     if torch.is_autocast_enabled("cpu"):

@@ -161,7 +161,7 @@ def train(
             model = "mask_rcnn"  # the truth tells objects apart: that is what is learned unless a model says otherwise
         options = replace(options, task=options.task or ("semantic" if dataset.annotations is None else "instance"))
         chosen = _planned(dataset, target, model, encoder, seed, parent, overlay)
-        check_buildable(chosen, len(dataset.classes))
+        check_buildable(chosen, len(dataset.classes), trained=parent is not None or chosen.weights is not None)
         if parent is not None:
             options = replace(options, weight_licence=parent.manifest.weight_licence)
         elif chosen.weights is not None:

@@ -78,15 +78,24 @@ class Parent:
         return fresh
 
 
-def check_buildable(recipe: Recipe, classes: int) -> None:
+def check_buildable(recipe: Recipe, classes: int, *, trained: bool) -> None:
     """Refuse names and numbers of the network and the losses that do not exist, before any time is spent.
 
+    Args:
+        trained: the network starts from weights
+
     Raises:
-        InputError: see models.build and criterion_of.
+        InputError: see models.build and criterion_of; or frozen_stages is more than there is to keep.
     """
     with torch.device("meta"):
-        models.build(recipe.model, channels=recipe.channels, classes=classes, **recipe.model_args)
+        net = models.build(recipe.model, channels=recipe.channels, classes=classes, **recipe.model_args)
     criterion_of(recipe)
+    if recipe.frozen_stages and not trained:
+        raise InputError(
+            f"frozen_stages={recipe.frozen_stages} would keep random weights; give --weights or --from with it, or leave it at 0."
+        )
+    if recipe.frozen_stages:
+        _encoder_to_freeze(net, recipe.frozen_stages)
     by_queries = BY_QUERIES in PLANNED.get(recipe.model, Planned()).losses
     if by_queries != (BY_QUERIES in recipe.losses):
         raise InputError(
@@ -100,15 +109,16 @@ def make_learner(
 ) -> Learner:
     """Network, loss, optimizer and average as the recipe says, from its seed: the same bits each time."""
     torch.manual_seed(recipe.seed)
+    fresh: Sequence[str] = ()
     net = models.build(recipe.model, channels=recipe.channels, classes=len(classes), **recipe.model_args)
     if parent is not None:
         with torch.no_grad():
             axes = models.class_axes(recipe.model, channels=recipe.channels, classes=len(classes), **recipe.model_args)
-            parent.give_weights(net, classes, axes)
+            fresh = parent.give_weights(net, classes, axes)
     elif recipe.weights is not None:
         models.load_weights(net, recipe.weights)
     if recipe.frozen_stages:
-        _freeze(net, recipe.frozen_stages, trained=parent is not None or recipe.weights is not None)
+        _freeze(net, recipe.frozen_stages, fresh)
     net = net.to(device).to(memory_format=memory_format(recipe))
     loss = criterion_of(recipe, class_weights).to(device)
     average = Ema(net, recipe.ema_decay)  # before what only learning needs
@@ -156,13 +166,26 @@ def _copy_classes(
     return True
 
 
-def _freeze(net: nn.Module, stages: int, *, trained: bool) -> None:
+def _freeze(net: nn.Module, stages: int, fresh: Collection[str]) -> None:
+    """Keep the first stages of the encoder as they are; `fresh` are weights that no earlier run gave."""
+    _encoder_to_freeze(net, stages).freeze(stages)
+    random = [name for name, weight in net.named_parameters() if not weight.requires_grad and name in fresh]
+    if random:
+        raise InputError(
+            f"frozen_stages={stages} would keep {len(random)} random weights ({random[0]}, ...): the run to start from has "
+            f"another encoder; leave it at 0."
+        )
+
+
+def _encoder_to_freeze(net: nn.Module, stages: int) -> TimmEncoder:
     encoder = getattr(net, "encoder", None)
-    if not trained:
-        raise InputError(f"frozen_stages={stages} would keep random weights; give --weights or --from with it, or leave it at 0.")
     if not isinstance(encoder, TimmEncoder):
         raise InputError(f"frozen_stages={stages} is for networks on a timm encoder, as --encoder resnet34; leave it at 0.")
-    encoder.freeze(stages)
+    if stages > len(encoder.strides):
+        raise InputError(
+            f"encoder {encoder.name!r} gives {len(encoder.strides)} maps; frozen_stages={stages} is more than that; give fewer."
+        )
+    return encoder
 
 
 def _groups(net: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from maskwright.training import train
 from maskwright.training.criterion import criterion_of
 from maskwright.training.loop import set_learning_rate
 from maskwright.training.networks import PLANNED
-from maskwright.training.setup import Parent, make_learner
+from maskwright.training.setup import Parent, check_buildable, make_learner
 from maskwright.transforms import Preprocess
 
 TARGET = torch.tensor([[[0, 1], [1, 255]]])
@@ -110,16 +110,36 @@ def test_frozen_stages_keep_their_weights_and_what_follows_learns(tmp_path):
         ({"model_args": {"encoder": "test_resnet"}, "weights": "FILE", "frozen_stages": 9}, "gives 5 maps; frozen_stages=9"),
     ],
 )
-def test_stages_that_cannot_be_frozen(tmp_path, settings, says):
-    classes, cpu = ClassMap((0, 1), ("a", "b")), torch.device("cpu")
-    net = make_learner(Recipe(model_args=settings.get("model_args", {"depth": 2, "width": 4})), classes, cpu).net
-    stored = net.encoder.net.state_dict() if isinstance(getattr(net, "encoder", None), TimmEncoder) else net.state_dict()
-    save_file(stored, tmp_path / "w.safetensors")
-    given = {"model_args": {"depth": 2, "width": 4}, "frozen_stages": 2} | settings
-    if "weights" in given:
-        given["weights"] = str(tmp_path / "w.safetensors")
+def test_stages_that_cannot_be_frozen(settings, says):
+    recipe = Recipe(**{"model_args": {"depth": 2, "width": 4}, "frozen_stages": 2} | settings)
     with pytest.raises(InputError, match=says):
-        make_learner(Recipe(**given), classes, cpu)
+        check_buildable(recipe, 2, trained=recipe.weights is not None)
+
+
+def test_stages_of_another_encoder_are_not_frozen(tmp_path):
+    classes, cpu, args = ClassMap((0, 1), ("a", "b")), torch.device("cpu"), {"decoder": [8, 8, 8, 8, 8]}
+    first = Recipe(model_args={"encoder": "test_resnet", **args})
+    manifest = Manifest(
+        model="unet", model_args=first.model_args, task="semantic", classes=classes.to_dict(), preprocess=Preprocess(3).to_dict()
+    )
+    parent = Parent(tmp_path, manifest, make_learner(first, classes, cpu).net.state_dict())
+    same = make_learner(first.model_copy(update={"frozen_stages": 2}), classes, cpu, parent=parent)
+    assert not all(p.requires_grad for p in same.net.encoder.parameters())
+    other = Recipe(model_args={"encoder": "resnet18", **args}, frozen_stages=2)
+    with pytest.raises(InputError, match=r"frozen_stages=2 would keep .* random weights .*another encoder"):
+        make_learner(other, classes, cpu, parent=parent)
+
+
+def test_a_run_with_frozen_stages_is_resumed(squares, quick, tmp_path):
+    args = {"encoder": "test_resnet", "decoder": [8, 8, 8, 8, 8]}
+    encoder = make_learner(Recipe(model_args=args), ClassMap((0, 1), ("a", "b")), torch.device("cpu")).net.encoder
+    save_file(encoder.net.state_dict(), tmp_path / "w.safetensors")
+    settings = quick | {"model_args": args, "weights": str(tmp_path / "w.safetensors"), "frozen_stages": 2, "steps": 4}
+    options = {"model": "unet", "checked": True, "workers": 0, "show_progress": False}
+    whole = train(squares, out=tmp_path / "run", settings=settings, **options)
+    (tmp_path / "w.safetensors").unlink()  # resuming needs no weights but its own
+    again = train(squares, out=tmp_path / "run", resume=True, workers=0, show_progress=False)
+    assert (whole.steps, again.steps) == (4, 4)
 
 
 def test_the_planner_knows_only_networks_and_arguments_that_exist():
