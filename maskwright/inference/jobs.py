@@ -77,7 +77,7 @@ def check_free(jobs: Sequence[Job], more: Sequence[str], *, overwrite: bool, tak
 
     Args:
         more: endings of the files that are written beside a mask
-        taken: files of volumes, which must not be those beside a mask
+        taken: files that volumes are answered by
     """
     of_others = {str(path).casefold() for path in taken}
     endings = [*SUFFIXES.values(), ZARR_SUFFIX, *more]
@@ -88,7 +88,7 @@ def check_free(jobs: Sequence[Job], more: Sequence[str], *, overwrite: bool, tak
         for ending in endings:
             path = job.folder / f"{job.name}{ending}"
             other = owner.setdefault(str(path).casefold(), job)
-            if ending in more and str(path).casefold() in of_others:
+            if ending != SUFFIXES["nifti"] and str(path).casefold() in of_others:  # which no picture is answered by
                 raise InputError(f"{job.source}: {path} would hold a volume's answer too. Predict them into different folders.")
             if other is not job:
                 raise InputError(

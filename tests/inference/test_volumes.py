@@ -142,6 +142,9 @@ def test_a_picture_and_a_volume_of_one_name_do_not_share_an_overlay(predictor, t
         predict_files(predictor, tmp_path / "in", tmp_path / "out", overlay=True)
     assert not (tmp_path / "out").exists()
     assert predict_files(predictor, tmp_path / "in", tmp_path / "out").ok
+    (tmp_path / "in" / "scan.png").rename(tmp_path / "in" / "scan_overlay.png")
+    with pytest.raises(InputError, match=r"scan_overlay.png would hold a volume's answer too"):
+        predict_files(predictor, tmp_path / "in", tmp_path / "other", overlay=True)
 
 
 def test_what_is_refused_before_any_work(predictor, tmp_path, draw_series):
