@@ -143,11 +143,13 @@ def convert(
 
 
 def _not_read(source: Path, found: Annotations) -> list[Remark]:
-    """A remark for each file beside those that were read which may be annotations, too, but cannot be read."""
+    """A remark for each file of the same kind beside one that was read which cannot be read itself, as a split's own json."""
     if not source.is_dir():
         return []
-    known = {one.file for one in found.images if one.file} | {one.path for one in found.remarks if one.path}
-    return [Remark(UNREADABLE, why, "", path) for path, why in damaged_files(source, known)]
+    read = {one.file for one in found.images if one.file}
+    alike = {(path.parent, path.suffix) for path in read}
+    beside = damaged_files(source, read | {one.path for one in found.remarks if one.path})
+    return [Remark(UNREADABLE, why, "", path) for path, why in beside if (path.parent, path.suffix) in alike]
 
 
 class _Reading:

@@ -309,6 +309,7 @@ def test_a_cut_file_beside_whole_ones_is_named(tmp_path):
     """A split's own file that nobody can recognise must not vanish without a word."""
     source = coco_set(tmp_path / "set", SQUARE)
     (source / "val.json").write_text('{"images": [{"id": 1, "file_na')
+    (source / "notes.csv").write_text("")  # of another kind than what was read: nobody's annotations
     report = convert(source, tmp_path / "out", to="labelme")
     assert report.images > 0
     assert [(f.code, f.path) for f in report.failures] == [("unreadable", source / "val.json")]
