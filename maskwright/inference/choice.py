@@ -39,6 +39,8 @@ def check_wishes(device: torch.device, runtime: str, precision: str, *, exact: b
         require(runtime)  # type: ignore[arg-type]
     if exact and runtime not in ("auto", "torch"):
         raise InputError(f"exact means eager fp32 on torch, but the runtime {runtime!r} was asked for; leave one of the two out.")
+    if runtime == "compile" and device.type not in ("cpu", "cuda"):
+        raise InputError(f"the runtime 'compile' is for cpu and cuda, this is {device.type}; give --runtime torch.")
     if runtime == "compile" and not compiles_on(device):
         needed = "a C++ compiler, as g++" if device.type == "cpu" else "Triton"
         raise InputError(f"the runtime 'compile' needs {needed} on {device.type}, and there is none; leave --runtime out.")

@@ -90,7 +90,7 @@ class Engine:
         with self._lock:
             if self._fixed():
                 return self.way
-            if images is not None and pixels is not None:
+            if pixels is not None:
                 images = self._as_probes(images, pixels)
             measured = kept_measurement(self._model, self._manifest, self.device)
             if measured is None and images is not None:
@@ -145,7 +145,7 @@ class Engine:
             return True
         return all(way.runtime == "torch" for way in ways_on(self.device))
 
-    def _as_probes(self, images: int, pixels: int) -> int:
+    def _as_probes(self, images: int | None, pixels: int) -> int | None:
         """As many images of the probes' size, on which times are measured; as many as there are where no probes are."""
         probes = read_probes(self._run) if self._run is not None else []
         if not probes:

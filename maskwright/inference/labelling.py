@@ -62,7 +62,7 @@ def covered_by(detect: Detect, manifest: Manifest) -> Labels:
 
 
 def objects_on(model: nn.Module, manifest: Manifest, way: Way) -> Detect:
-    """The objects of a prepared image, the network's dense parts on OpenVINO or ONNX Runtime.
+    """The objects of a prepared image, the network's dense parts on another runtime than eager torch.
 
     Raises:
         InputError: the network finds objects in another way than Mask R-CNN.
@@ -71,10 +71,10 @@ def objects_on(model: nn.Module, manifest: Manifest, way: Way) -> Detect:
 
 
 class GraphLabels:
-    """The class of each pixel by one graph on OpenVINO or ONNX Runtime, converted when an image of its kind first comes.
+    """The class of each pixel by one graph on another runtime than eager torch, made when an image of its kind first comes.
 
     Args:
-        model: a semantic network on the CPU, in evaluation mode
+        model: a semantic network in evaluation mode; on the CPU but for torch.compile
         streams: images that are computed side by side when called from as many threads
         prepared: for int8, the model that was quantised (prepared.py)
     """
@@ -135,7 +135,7 @@ class GraphLabels:
 
 
 def logits_on(model: nn.Module, manifest: Manifest, way: Way) -> Forward:
-    """The network alone on OpenVINO or ONNX Runtime: where more than labels is wanted, or an image comes in tiles."""
+    """The network alone on another runtime than eager torch: where more than labels is wanted, or an image comes in tiles."""
     example = torch.zeros(2, manifest.preprocessing().channels, *_EXAMPLE_HW)
     key = conversion_key(model, manifest, way, "logits")
     run = compiled(model, (example,), way, dynamic=(free_axes(0, 2, 3),), key=key)

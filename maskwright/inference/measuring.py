@@ -35,6 +35,7 @@ from maskwright.inference.runtimes import RUNTIMES, Way, version_of, ways_on
 from maskwright.io.write import write_json
 
 ORDER = ("bf16", "fp16", "fp32")  # in which the number types are tried
+FAILED = 0.0  # milliseconds and seconds of what gave no answer
 CONVERSION_S = 15.0  # what converting a network takes at most, roughly; how long it took is only known afterwards
 
 
@@ -68,6 +69,9 @@ class Measurement:
         """For people: a line a way."""
         rows = [f"eager fp32: {self.reference_ms:.0f} ms an image, the reference ({self.images} probes)"]
         for w in self.ways:
+            if w.ms == FAILED:
+                rows.append(f"{w.way}: refused: {w.refused}")
+                continue
             moved = max((abs(v) for v in w.moved.values()), default=0.0)
             agrees = f"{w.changed:.3%} of the pixels change, no class moves by more than {moved:.2f} points"
             verdict = f"refused: {w.refused}" if w.refused else agrees
@@ -114,23 +118,25 @@ def measure(
     reference = labels_on_torch(model, manifest, device, "fp32", exact=True)
     truth, reference_ms, _ = _timed(reference, probes)
     found: list[Agreement] = []
+    ran: set[str] = set()
     for way in _in_order(ways_on(device), manifest):
         if way.runtime not in runtimes:
             continue
         own = [f for f in found if f.way.startswith(way.runtime)]
         if way.runtime != "torch" and way.precision == "fp32" and any(f.agrees for f in own):
             continue
-        if way.runtime == "onnx" and any(f.way.startswith("openvino") for f in found):
+        if way.runtime == "onnx" and "openvino" in ran:
             continue
         progress(str(way))
         try:
             found.append(_judged(way, model, manifest, device, probes, truth, classes))
+            ran.add(way.runtime)
         except Exception as error:  # whatever a compiler or a runtime trips over, the others still serve
             if way.runtime == "torch":
                 raise
             why = f"it fails on this network ({_first_line(error)})"
-            found.append(Agreement(str(way), reference_ms, 0.0, 0.0, {}, refused=why))
-    measured = Measurement(here(device), len(probes), reference_ms, tuple(sorted(found, key=lambda f: f.ms)))
+            found.append(Agreement(str(way), FAILED, FAILED, 0.0, {}, refused=why))
+    measured = Measurement(here(device), len(probes), reference_ms, tuple(sorted(found, key=lambda f: (f.ms == FAILED, f.ms))))
     best = measured.best()
     if best is None or best.way.startswith(("torch", "compile")) or manifest.task == "instance":
         return measured
@@ -139,10 +145,12 @@ def measure(
 
 def kept_measurement(model: nn.Module, manifest: Manifest, device: torch.device) -> Measurement | None:
     """What was measured of every runtime for these weights on this machine, by training or later; None if it was not."""
+    there = {way.runtime for way in _in_order(ways_on(device), manifest)}
     # What was measured later, by hand or on another machine, comes first.
     with suppress(OSError, ValueError, KeyError, TypeError):  # never measured, or the file is damaged
-        return Measurement.from_dict(json.loads(_file(model, device).read_text(encoding="utf-8")))
-    there = {way.runtime for way in ways_on(device)}
+        kept = Measurement.from_dict(json.loads(_file(model, device).read_text(encoding="utf-8")))
+        gone = "compile" if "compile" not in there else ""  # Triton may have been here then
+        return replace(kept, ways=tuple(way for way in kept.ways if way.way.split()[0] != gone))
     known = manifest.runtimes or {}
     if known.get("machine") == here(device) and (
         there == {"torch"} or any(w["way"].split()[0] != "torch" for w in known["ways"])

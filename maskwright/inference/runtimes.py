@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import os
 import queue
+import shlex
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
@@ -42,7 +44,7 @@ _PACKAGES = {
     "onnx": ("onnxruntime", "export"),
 }
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
-_COMPILERS = ("g++", "clang++", "c++")  # what torch.compile looks for on the CPU, after CXX
+_COMPILERS = {"linux": "g++", "darwin": "clang++"}  # what torch.compile calls on the CPU where CXX names none
 
 
 class Way(NamedTuple):
@@ -63,8 +65,8 @@ def compiles_on(device: torch.device) -> bool:
     """Whether torch.compile has what it writes code for: a C++ compiler on the CPU, Triton on CUDA."""
     if device.type == "cuda":
         return find_spec("triton") is not None
-    own = os.environ.get("CXX")
-    return device.type == "cpu" and any(shutil.which(name) for name in ([own] if own else _COMPILERS))
+    words = shlex.split(os.environ.get("CXX", "")) or [_COMPILERS.get(sys.platform, "cl")]
+    return device.type == "cpu" and shutil.which(words[0]) is not None
 
 
 def version_of(runtime: RuntimeName) -> str:
@@ -146,7 +148,13 @@ def on_torch(module: Callable[..., Any], device: torch.device, precision: str) -
     def run(*inputs: Tensor) -> tuple[Tensor, ...]:
         with ExitStack() as settings:
             computing(settings, device, precision, False)
-            return _flat(module(*(x.to(device) for x in inputs)))
+            try:
+                return _flat(module(*(x.to(device) for x in inputs)))
+            except RuntimeError as error:
+                if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+                    raise
+                said = str(error).strip().partition("\n")[0]
+                raise InputError(f"torch.compile fails on this network ({said}); take --runtime torch.") from error
 
     return run
 

@@ -143,6 +143,9 @@ def test_what_fails_is_refused_and_the_others_serve(make_run, monkeypatch):
     assert tried == [*of_torch, *of_compile, "onnx bf16", "onnx fp16"]
     (refused,) = {w.refused for w in measured.ways if w.way.startswith("compile")}
     assert refused == "it fails on this network (the compiler gave up)"
+    assert "compile bf16: refused: it fails on this network (the compiler gave up)" in measured.lines()
+    monkeypatch.setattr(measuring, "_judged", lambda way, *_: row(str(way), 9.0) if way.runtime != "openvino" else 1 / 0)
+    assert {way.way for way in measure(model, manifest, CPU, [probe]).ways if way.agrees} >= {"onnx bf16", "torch bf16"}
     monkeypatch.setattr(measuring, "_judged", lambda way, *_: (_ for _ in ()).throw(MemoryError("no room")))
     with pytest.raises(MemoryError):
         measure(model, manifest, CPU, [probe], runtimes=("torch",))

@@ -92,10 +92,27 @@ def test_ways_are_those_that_are_installed(monkeypatch):
 
 def test_torch_compile_needs_a_compiler(monkeypatch):
     monkeypatch.delenv("CXX", raising=False)
-    monkeypatch.setattr(runtimes.shutil, "which", lambda name: "/usr/bin/c++" if name == "c++" else None)
+    monkeypatch.setattr(runtimes.shutil, "which", lambda name: f"/usr/bin/{name}" if name in ("g++", "ccache") else None)
+    monkeypatch.setattr(runtimes.sys, "platform", "linux")
+    assert compiles_on(CPU)
+    monkeypatch.setattr(runtimes.sys, "platform", "darwin")
+    assert not compiles_on(CPU)  # torch calls clang++ there
+    monkeypatch.setenv("CXX", "ccache g++")
     assert compiles_on(CPU)
     monkeypatch.setenv("CXX", "/opt/none/g++")
     assert not compiles_on(CPU)
     monkeypatch.setattr(runtimes, "find_spec", lambda name: name == "triton" or None)
     assert compiles_on(torch.device("cuda"))
     assert not compiles_on(torch.device("mps"))
+
+
+def test_a_compiler_that_fails_is_said(monkeypatch):
+    from torch._dynamo.exc import InternalTorchDynamoError
+
+    def failing(*_):
+        raise InternalTorchDynamoError("no compiler\nin line 3")
+
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: failing)
+    run = compiled(Two(), (), Way("compile", "fp32"))
+    with pytest.raises(InputError, match=r"torch.compile fails on this network \(no compiler\); take --runtime torch"):
+        run(torch.randn(1, 2, 11, 13))
