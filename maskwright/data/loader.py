@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from types import TracebackType
 
 import numpy as np
 import torch
@@ -218,3 +220,10 @@ def _begin_worker(_: int) -> None:
     # A signal to the whole group (timeout, SLURM) is for the training, which saves its state and then ends its loaders.
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
+    # The thread that hands tensors over tells this hook, and nobody else, when the training is gone before it took them.
+    sys.excepthook = _unless_the_other_end_is_gone
+
+
+def _unless_the_other_end_is_gone(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if not issubclass(kind, (ConnectionError, EOFError)):
+        sys.__excepthook__(kind, error, trace)
