@@ -1,10 +1,10 @@
 """Depthwise convolutions that learn as quickly as they answer, on a processor.
 
-oneDNN has no quick backward pass for two kinds of them, and takes up to fifty times as long as for their neighbours: in bf16 the
+oneDNN has no quick backward pass for two kinds of them, and takes many times as long as for their neighbours: in bf16 the
 gradient of the image where the convolution has a stride, and in any number type the gradient of kernels larger than 3 x 3. The
 first is computed in float32 here. The second is put together from 3 x 3 parts, each of which is the gradient of a small
-convolution over the shifted image. A training step of Mask R-CNN on EfficientNet-Lite0 takes little more than half of the time
-so, to the same values up to rounding: benchmarks/depthwise.py.
+convolution over the shifted image. A training step of a network on EfficientNet-Lite0 takes some 0.7 of the time so, to the same
+values up to rounding: benchmarks/depthwise.py.
 """
 
 from __future__ import annotations
