@@ -58,7 +58,7 @@ def test_convert_that_loses_objects_ends_with_1_and_counts_them(run, objects_fol
     code, said, err = run("convert", objects_folder, tmp_path / "yolo", "--to", "yolo", "--classes", tmp_path / "classes.yaml")
     assert code == 1
     assert "unknown-class: " in said
-    assert "remarks are about what the source itself holds, so not all of it is in" in err
+    assert "failed: not all that the source holds is in" in err
 
 
 def test_convert_of_a_file_that_cannot_be_read_ends_with_1_and_names_it(run, objects_folder, tmp_path):

@@ -30,6 +30,11 @@ def damaged_files(root: Path, known: Collection[Path] = ()) -> list[tuple[Path, 
     return [(path, why) for path, why in looked_at if why]
 
 
+def like_those_read(path: Path, read: Collection[Path]) -> bool:
+    """Whether a file lies beside one that was read and is of its kind, as one split's json beside another's."""
+    return any((path.parent, path.suffix) == (one.parent, one.suffix) for one in read)
+
+
 def damaged_text(root: Path) -> str:
     """Why files below root cannot be read, for a message; "" where all can."""
     found = [why for _, why in damaged_files(root)]

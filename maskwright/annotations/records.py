@@ -197,7 +197,7 @@ def numbers(value: object, where: str, what: str) -> NDArray[np.float64]:
     # Not isinstance: true and false are no coordinates.
     bad = [v for v in given if type(v) not in (int, float) or not _finite(v)]
     if bad:
-        raise _wrong(where, f"one of {what}", bad[0], "numbers only")
+        raise _wrong(where, f"a value in {what}", bad[0], "numbers only")
     return np.array(given, np.float64).reshape(-1)
 
 

@@ -223,7 +223,7 @@ def convert(
         for failure in report.failures:
             say(f"failed: {failure.text}")
         if report.refused:
-            say(f"failed: {report.refused} remarks are about what the source itself holds, so not all of it is in {target}.")
+            say(f"failed: not all that the source holds is in {target}; what was left out is counted above ({report.refused}).")
     if not report.ok:
         raise typer.Exit(SOME_FAILED)
 

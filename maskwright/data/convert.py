@@ -14,7 +14,7 @@ from pathlib import Path
 
 from maskwright.annotations.assemble import instances_of
 from maskwright.annotations.components import objects_of_labels
-from maskwright.annotations.damaged_files import damaged_files
+from maskwright.annotations.damaged_files import damaged_files, like_those_read
 from maskwright.annotations.drawn import UNREADABLE, AnnotatedImage, Annotations, Remark
 from maskwright.annotations.formats import read_annotations
 from maskwright.annotations.imagesize import image_hw
@@ -147,9 +147,8 @@ def _not_read(source: Path, found: Annotations) -> list[Remark]:
     if not source.is_dir():
         return []
     read = {one.file for one in found.images if one.file}
-    alike = {(path.parent, path.suffix) for path in read}
     beside = damaged_files(source, read | {one.path for one in found.remarks if one.path})
-    return [Remark(UNREADABLE, why, "", path) for path, why in beside if (path.parent, path.suffix) in alike]
+    return [Remark(UNREADABLE, why, "", path) for path, why in beside if like_those_read(path, read)]
 
 
 class _Reading:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from maskwright.annotations.damaged_files import damaged_files
+from maskwright.annotations.damaged_files import damaged_files, like_those_read
 from maskwright.data.dataset import Dataset
 from maskwright.data.examine import Examined
 from maskwright.data.examine_objects import found_by_reader
@@ -44,7 +44,7 @@ def _not_read(dataset: Dataset) -> Iterator[Finding]:
         said = {remark.path for remark in dataset.annotations.remarks if remark.path}
         read = {image.file for image in dataset.annotations.images if image.file}
         for path, why in damaged_files(dataset.root, read | said):
-            yield finding("unreadable", path, "", why, severity=WARNING)
+            yield finding("unreadable", path, "", why, severity=ERROR if like_those_read(path, read) else WARNING)
 
 
 def check_learnable(dataset: Dataset) -> None:

@@ -105,7 +105,7 @@ def test_both_forms_of_run_lengths(counts, tmp_path):
     [
         (annotation(1, segmentation=[[1, 1, 4, 4]]), "two-points", r"annotation 1: its polygon has 2 vertices; an area needs three"),
         (annotation(1, segmentation=[[1, 1, 4, 4, 2]]), "bad-object", "holds 5 numbers; expected x and y in turns"),
-        (annotation(1, segmentation=[[1, 1, "4", 4, 2, 2]]), "bad-object", "one of its polygon is the text '4'"),
+        (annotation(1, segmentation=[[1, 1, "4", 4, 2, 2]]), "bad-object", "a value in its polygon is the text '4'"),
         (annotation(1, segmentation=[[0, 0, 9e9, 0, 9, 9]]), "bad-object", r"reaches to 9e\+09"),
         ({**annotation(1), "segmentation": []}, "bad-object", "holds no segmentation, only a box"),
         ({**annotation(1), "segmentation": None}, "bad-object", "holds no segmentation, only a box"),

@@ -109,7 +109,7 @@ def test_groups_join_shapes_of_one_label(tmp_path):
         ('<cuboid label="ship"/>', "bad-object", "is a cuboid"),
         ('<blob label="ship"/>', "bad-object", "the shape <blob> is not known"),
         ('<polygon label="ship" points="1,1;2,2"/>', "two-points", "the polygon has 2 vertices"),
-        ('<polygon label="ship" points="1,1;2,x;3,3"/>', "bad-object", "one of its points is the text 'x'"),
+        ('<polygon label="ship" points="1,1;2,x;3,3"/>', "bad-object", "a value in its points is the text 'x'"),
         ('<polygon label="ship" points="1,1;2;3,3"/>', "bad-object", "a point of its points is a list of 1"),
         ('<polygon label="ship"/>', "bad-object", "its points is null"),
         ('<polygon points="1,1;2,2;3,4"/>', "bad-object", "its label is null"),

@@ -137,7 +137,7 @@ def test_brush_that_is_damaged():
     ("given", "code", "said"),
     [
         (result({"points": [[1, 1], [2, 2]]}), "two-points", "the polygon has 2 vertices"),
-        (result({"points": [[1, 1], [2, None], [3, 3]]}), "bad-object", "one of its points is null"),
+        (result({"points": [[1, 1], [2, None], [3, 3]]}), "bad-object", "a value in its points is null"),
         (result({"x": 1, "y": 1, "width": 2}, "keypointlabels"), "bad-object", "is a key point, which covers no area"),
         (result({"x": 1, "y": 1, "width": "2", "height": 2}), "bad-object", "its width is the text '2'"),
         (result({"rle": [1, 2]}), "bad-object", "its brush run lengths are cut short"),

@@ -99,7 +99,7 @@ def test_size_comes_from_the_image_where_the_file_states_none(stated, tmp_path):
         (shape(kind="spline"), "bad-object", r"the shape the text 'spline' is not known"),
         (shape(kind=[1]), "bad-object", "the shape a list of 1 is not known"),
         (shape([[1, 1]], kind="circle"), "bad-object", "its circle has 1 point; expected its centre"),
-        (shape([[1, None], [2, 2]]), "bad-object", "one of its points is null"),
+        (shape([[1, None], [2, 2]]), "bad-object", "a value in its points is null"),
         (shape(label=None), "bad-object", "its label is null; expected a text"),
         (shape([[2, 1], [4, 2]], kind="mask"), "bad-object", "its mask is null; expected a text"),
         (shape([[2, 1], [4, 2]], kind="mask", mask="%"), "bad-object", "its mask is no base64 text"),

@@ -138,7 +138,11 @@ def test_an_empty_annotation_file_is_named(objects_folder, tmp_path):
     val.write_text("")
     # The other file is read; without a word the images of val would be missing.
     [found] = [f for f in check(copy).findings if f.code == "unreadable"]
-    assert (found.severity, found.file) == ("warning", val)
+    assert (found.severity, found.file) == ("error", val)
+    val.rename(copy / "notes.json")  # nobody's annotations, perhaps
+    [found] = [f for f in check(copy).findings if f.code == "unreadable"]
+    assert (found.severity, found.file) == ("warning", copy / "notes.json")
+    (copy / "notes.json").rename(val)
     train.unlink()
     report = check(copy)
     assert [f.code for f in report.findings] == ["no-pairs"]
