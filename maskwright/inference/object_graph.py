@@ -9,9 +9,13 @@ graph pastes them in a few lines.
 
 from __future__ import annotations
 
+import copy
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.ops import nms
 
 from maskwright.classes import ClassMap
@@ -45,7 +49,7 @@ class ObjectGraph(nn.Module):
         super().__init__()
         # The first half of a PixelGraph is what happens to pixels before any net.
         self.pixels = PixelGraph(nn.Identity(), preprocess, classes, value_range=value_range, answer="work_logits")
-        self.net = model
+        self.net = without_batch_norms(copy.deepcopy(model).eval())
         self.register_buffer("ids", torch.tensor(classes.ids), persistent=False)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -92,6 +96,19 @@ class ObjectGraph(nn.Module):
     def _cut(self, maps: list[Tensor], boxes: Tensor, px: int) -> Tensor:
         rois = F.pad(boxes, (1, 0))  # all of image 0
         return pooled(maps[:-1], rois, px, self.net.pyramid.strides, canonical_px=self.net.canonical_px)
+
+
+def without_batch_norms(net: nn.Module) -> nn.Module:
+    """A network in evaluation mode, in place: each batch norm behind a convolution goes into its weights, the same up to rounding.
+
+    Over boxes a batch norm cannot be traced, for it asks whether there are any.
+    """
+    for part in [m for m in net.modules() if isinstance(m, nn.Sequential)]:
+        for (before, layer), (name, norm) in pairwise(list(part.named_children())):
+            if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                part.set_submodule(before, fuse_conv_bn_eval(layer, norm))
+                part.set_submodule(name, nn.Identity())
+    return net
 
 
 def _likeliest(boxes: Tensor, scores: Tensor, groups: Tensor, overlap: float, most: int, far: int) -> Tensor:
