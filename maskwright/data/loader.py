@@ -10,18 +10,20 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
@@ -167,8 +169,11 @@ def training_batches(
     copy_paste: float = 0.0,
     rank: int = 0,
     processes: int = 1,
-) -> Iterator[tuple[Tensor, Targets]]:
+) -> Generator[tuple[Tensor, Targets]]:
     """The batches of steps first_step .. stop_step-1; with several processes, this one's share of each.
+
+    Loader processes start with the first batch. Close what you stop taking from before its end: nothing else ends them while an
+    error is on its way, and Python would wait for them.
 
     Shapes (of one batch):
         images: (B / processes, C, h, w) float32; targets: (B / processes, h, w) uint8, or one Truth an image
@@ -187,8 +192,17 @@ def training_batches(
         # Its own generator: the loader must not draw from the one that dropout uses, or a resumed run would differ.
         generator=torch.Generator(),
     )
+    return _taken_from(loader)
+
+
+def _taken_from(loader: DataLoader[Any]) -> Generator[tuple[Tensor, Targets]]:
     with _for_this_process_alone():
-        return iter(loader)
+        batches = iter(loader)
+    try:
+        yield from batches
+    finally:
+        if isinstance(batches, _MultiProcessingDataLoaderIter):
+            batches._shutdown_workers()  # else only when no traceback knows of it any more
 
 
 def _seed_of(seed: int, number: int) -> int:

@@ -49,7 +49,8 @@ class ObjectGraph(nn.Module):
         super().__init__()
         # The first half of a PixelGraph is what happens to pixels before any net.
         self.pixels = PixelGraph(nn.Identity(), preprocess, classes, value_range=value_range, answer="work_logits")
-        self.net = without_batch_norms(copy.deepcopy(model).eval())
+        self.net = copy.deepcopy(model).eval()
+        fold_batch_norms(self.net)
         self.register_buffer("ids", torch.tensor(classes.ids), persistent=False)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -98,8 +99,8 @@ class ObjectGraph(nn.Module):
         return pooled(maps[:-1], rois, px, self.net.pyramid.strides, canonical_px=self.net.canonical_px)
 
 
-def without_batch_norms(net: nn.Module) -> nn.Module:
-    """A network in evaluation mode, in place: each batch norm behind a convolution goes into its weights, the same up to rounding.
+def fold_batch_norms(net: nn.Module) -> None:
+    """Put each batch norm behind a convolution into its weights, for evaluation; the same up to rounding.
 
     Over boxes a batch norm cannot be traced, for it asks whether there are any.
     """
@@ -108,7 +109,6 @@ def without_batch_norms(net: nn.Module) -> nn.Module:
             if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 part.set_submodule(before, fuse_conv_bn_eval(layer, norm))
                 part.set_submodule(name, nn.Identity())
-    return net
 
 
 def _likeliest(boxes: Tensor, scores: Tensor, groups: Tensor, overlap: float, most: int, far: int) -> Tensor:

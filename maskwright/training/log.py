@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from maskwright.errors import InputError, MissingExtraError
+from maskwright.io.write import explanation
 
 TRACKERS = ("tensorboard", "mlflow")
 
@@ -25,6 +26,9 @@ class RunLog:
     """Appends rows to log.jsonl; a resumed run first drops the rows that its state does not know.
 
     Rows hold step, epoch, loss (mean since the row before), lr, seconds, and `val` with the scores of a validation.
+
+    Raises:
+        InputError: the disk is full or the folder is gone; --resume goes on from the last state.
     """
 
     def __init__(self, folder: Path, *, keep_bytes: int = 0, track: str | None = None) -> None:
@@ -34,8 +38,11 @@ class RunLog:
         self.tracker = _tracker(track, folder) if track else None
 
     def write(self, row: Mapping[str, Any]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise InputError(explanation(self.path, error)) from error
         if self.tracker:
             self.tracker.write(row)
 

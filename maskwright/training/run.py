@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -300,7 +300,8 @@ class _Sitting:
                 processes=self.world.count,
             )
             net = self._shared(learner.net)
-            fit(net, learner.loss, learner.optimizer, learner.average, batches, recipe, at, watch.after_step)
+            with closing(batches):
+                fit(net, learner.loss, learner.optimizer, learner.average, batches, recipe, at, watch.after_step)
 
     def _shared(self, net: nn.Module) -> nn.Module:
         """The network as several processes train it: gradients averaged, batch norm over all of them where torch can."""
@@ -325,7 +326,7 @@ class _Sitting:
         def make(tried: Recipe) -> Learner:
             return make_learner(tried, self.dataset.classes, self.device, parent=self.parent)
 
-        def batches(stop: int, workers: int) -> Iterator[tuple[Tensor, Targets]]:
+        def batches(stop: int, workers: int) -> Generator[tuple[Tensor, Targets]]:
             augment = augmenter(recipe.patch_hw, recipe.augmentation())
             return training_batches(
                 prepared,
@@ -342,7 +343,8 @@ class _Sitting:
         if minutes is None or "steps" in fixed:
             return recipe
         # The median over a fiftieth of the time: a machine that is busy for a moment must not shorten the whole run.
-        timed, _ = run_steps(recipe, make, batches(10**6, self.workers), seconds_least=minutes * 60 / 50)
+        with closing(batches(10**6, self.workers)) as endless:
+            timed, _ = run_steps(recipe, make, endless, seconds_least=minutes * 60 / 50)
         step = statistics.median(timed[2:])
         began = time.monotonic()
         learner = make(recipe)

@@ -106,3 +106,29 @@ def flags_then_ends(asked: Callable[[], bool]) -> None:
     signal.raise_signal(signal.SIGTERM)
     assert asked()
     signal.raise_signal(signal.SIGINT)
+
+
+FULL_DISK = """
+import sys
+from pathlib import Path
+import maskwright
+from maskwright.training.log import RunLog
+
+write = RunLog.write
+
+def write_to_full_disk(self, row):
+    self.path = Path("/dev/full")
+    write(self, row)
+
+RunLog.write = write_to_full_disk
+settings = {"model_args": {"width": 4, "depth": 2}, "batch": 4, "precision": "fp32", "steps": 100000}
+maskwright.train(sys.argv[1], out=sys.argv[2], settings=settings, workers=2)
+"""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full is Linux's")
+def test_a_script_that_does_not_catch_an_error_of_the_training_still_ends(squares_folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FULL_DISK, str(squares_folder), str(tmp_path / "run")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 1
+    assert re.search(r"InputError: /dev/full: cannot be written, the disk is full", ended.stderr)
