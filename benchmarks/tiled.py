@@ -3,6 +3,8 @@
     python benchmarks/tiled.py --side 20000
     python benchmarks/tiled.py --side 8000 --against-monai
 
+    python benchmarks/tiled.py --side 8000 --against-monai --classes 12
+
 Draws a GeoTIFF piece by piece, trains a small U-Net on such pieces, then runs every contender in a process of its own, turn by
 turn. The net's own time is taken in the same process, on tiles of the same size, before and after the job.
 """
@@ -40,7 +42,6 @@ def peak_mb() -> float:
 
 
 IMPORTED_MB = peak_mb()
-CLASSES = ClassMap((0, 1), ("background", "field"))
 NET = {"width": 16, "depth": 4}
 TILE_PX = 512
 SQUARE_PX = 16
@@ -50,35 +51,37 @@ PLACE = [(33550, 12, 3, (0.5, 0.5, 0.0), True), (33922, 12, 6, (0.0, 0.0, 0.0, 5
          (34735, 3, 8, (1, 1, 0, 1, 3072, 0, 1, 32632), True)]  # fmt: skip
 
 
-def squares(rng: np.random.Generator, side: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """(side, side, 3) squares of even colour, and the class of each pixel: fields are greener than red."""
-    labels = rng.integers(0, 2, (side // SQUARE_PX, side // SQUARE_PX), np.uint8)
+def squares(rng: np.random.Generator, side: int, classes: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """(side, side, 3) squares of even colour, and the class of each pixel: the higher, the greener and the less red."""
+    labels = rng.integers(0, classes, (side // SQUARE_PX, side // SQUARE_PX), np.uint8)
     colour = rng.integers(0, 110, (*labels.shape, 3), np.uint8)
-    colour[..., 0] += np.uint8(140) * (labels == 0)
-    colour[..., 1] += np.uint8(140) * (labels == 1)
+    share = labels / (classes - 1)
+    colour[..., 0] += (140 * (1 - share)).astype(np.uint8)
+    colour[..., 1] += (140 * share).astype(np.uint8)
     return tuple(a.repeat(SQUARE_PX, axis=0).repeat(SQUARE_PX, axis=1) for a in (colour, labels))  # type: ignore[return-value]
 
 
-def draw(path: Path, side: int) -> None:
+def draw(path: Path, side: int, classes: int) -> None:
     """Three bands of squares, written tile by tile."""
     rng = np.random.default_rng(0)
-    tiles = (squares(rng, TILE_PX)[0] for _ in range((-(-side // TILE_PX)) ** 2))
+    tiles = (squares(rng, TILE_PX, classes)[0] for _ in range((-(-side // TILE_PX)) ** 2))
     with tifffile.TiffWriter(path, bigtiff=True) as tiff:
         tiff.write(tiles, shape=(side, side, 3), dtype=np.uint8, tile=(TILE_PX, TILE_PX), photometric="rgb",
                    compression="zlib", metadata=None, extratags=PLACE)  # fmt: skip
 
 
-def make_run(here: Path) -> Path:
+def make_run(here: Path, classes: int) -> Path:
     """A net that tells the squares apart, with its probes, so that `predict` may choose what it runs on."""
     rng = np.random.default_rng(1)
     for folder in ("images", "masks"):
         (here / "data" / folder).mkdir(parents=True)
     for number in range(24):
-        pixels, labels = squares(rng, 256)
+        pixels, labels = squares(rng, 256, classes)
         Image.fromarray(pixels).save(here / "data" / "images" / f"{number}.png")
         Image.fromarray(labels).save(here / "data" / "masks" / f"{number}.png")
     settings = {"model_args": NET, "steps": STEPS}
-    return maskwright.train(here / "data", out=here / "run", model="unet", classes=CLASSES, settings=settings).folder
+    named = ClassMap(tuple(range(classes)), tuple(f"class {k}" for k in range(classes)))
+    return maskwright.train(here / "data", out=here / "run", model="unet", classes=named, settings=settings).folder
 
 
 def ours(run: Path, image: Path, out: Path, precision: str) -> dict[str, Any]:
@@ -147,6 +150,7 @@ def middle(values: list[Any]) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--side", type=int, default=4000)
+    parser.add_argument("--classes", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--ways", default="auto,fp32,bf16", help="of maskwright: unasked, or on torch in a number type")
     parser.add_argument("--against-monai", action="store_true")
@@ -161,8 +165,8 @@ def main() -> None:
     contenders += [("monai", "fp32"), ("monai", "bf16")] if given.against_monai else []
     with tempfile.TemporaryDirectory() as temporary:
         here = Path(temporary)
-        run = make_run(here)
-        draw(here / "image.tif", given.side)
+        run = make_run(here, given.classes)
+        draw(here / "image.tif", given.side, given.classes)
         runs: dict[tuple[str, str], list[dict[str, Any]]] = {contender: [] for contender in contenders}
         for _ in range(given.rounds):
             for who, precision in contenders:
@@ -177,7 +181,9 @@ def main() -> None:
         f"monai: sliding_window_inference, roi {MONAI_ROI_PX} px, default overlap 0.25, constant weights; the same forward",
         "peak MB: of the process; MB of imports: of the same before anything is loaded (torch, torchvision, timm, scipy)",
     ]
-    name = f"tiled-{given.side}" + ("-monai" if given.against_monai else "")
+    notes.append(f"{given.classes} classes")
+    many = f"-{given.classes}classes" if given.classes > 2 else ""
+    name = f"tiled-{given.side}" + ("-monai" if given.against_monai else "") + many
     record(name, rows, f"python benchmarks/tiled.py {' '.join(sys.argv[1:])}", notes)
 
 

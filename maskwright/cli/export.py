@@ -20,7 +20,7 @@ def export(
     data: Annotated[Path | None, value("DATA", "Labelled images to certify on; default: what RUN was trained on.")] = None,
     split: Annotated[str | None, value("NAME", "Split of DATA to certify on; default: val.")] = None,
     out: Annotated[Path | None, value("DIR", "Folder to write; default RUN/exports/<to>-<precision>.")] = None,
-    tolerance: Annotated[float, value("POINTS", "Points of mean IoU that int8 may lose.")] = 0.5,
+    tolerance: Annotated[float, value("POINTS", "Points of mean IoU, or of mask AP, that int8 may lose.")] = 0.5,
     triton: Annotated[bool, flag("--triton", "Also write a model repository for NVIDIA's Triton.")] = False,
     overwrite: Annotated[bool, flag("--overwrite", "Replace an export that is already there.")] = False,
     as_json: given.Json = False,

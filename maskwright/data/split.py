@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
+from maskwright.annotations.damaged_files import damaged_text
 from maskwright.data.dataset import Dataset, Pair
 from maskwright.data.wording import counted
 from maskwright.errors import InputError
@@ -36,9 +37,10 @@ def ensure_splits(dataset: Dataset, *, seed: int = 0, val: float = 0.15, test: f
         return _drawn(dataset, "all", {"test": test, "val": val}, "train", seed)
     if "train" in have:
         return _drawn(dataset, "train", {"val": val}, "train", seed)
+    cut = f" {said}" if dataset.root is not None and (said := damaged_text(dataset.root)) else ""  # as a train.json is
     raise InputError(
-        f"{dataset.name}: there is no train split (found: {', '.join(have)}). Name the folder to fit on train, or put all images "
-        f"into one images folder to have splits drawn."
+        f"{dataset.name}: there is no train split (found: {', '.join(have)}).{cut} Name the folder to fit on train, or put "
+        f"all images into one images folder to have splits drawn."
     )
 
 

@@ -97,21 +97,29 @@ def write_openvino(
 ) -> None:
     """model.xml and model.bin with the facts in rt_info; with bf16 the weights are stored as fp16, which is half of them."""
     openvino = without_telemetry("openvino", "an export to openvino")
-    if len(outputs) > 1:
-        # What ends in as many objects as there are, its importer of traced graphs cannot follow; that of ONNX can.
-        model = openvino_core("an export to openvino").read_model(
-            onnx_of(program, inputs=[INPUT], outputs=outputs).SerializeToString()
-        )
-    else:
-        model = openvino_of(program)
+    model = openvino_model(program, outputs)
     if len(outputs) == 1 and facts["dtype"] in WIDENED_FOR_OPENVINO:
         steps = openvino.preprocess.PrePostProcessor(model)
         steps.input(0).tensor().set_element_type(openvino.Type(np.dtype(facts["dtype"])))
         model = steps.build()
+    save_openvino(named(model, outputs), file, facts, compress=precision == "bf16")
+
+
+def openvino_model(program: torch.export.ExportedProgram, outputs: tuple[str, ...]) -> Any:
+    """A traced graph as an openvino.Model."""
+    if len(outputs) == 1:
+        return openvino_of(program)
+    # What ends in as many objects as there are, its importer of traced graphs cannot follow; that of ONNX can.
+    stored = onnx_of(program, inputs=[INPUT], outputs=outputs).SerializeToString()
+    return openvino_core("an export to openvino").read_model(stored)
+
+
+def named(model: Any, outputs: tuple[str, ...]) -> Any:
+    """An openvino.Model whose ports have their names."""
     model.inputs[0].get_tensor().set_names({INPUT})
     for port, name in zip(model.outputs, outputs, strict=True):
         port.get_tensor().set_names({name})
-    save_openvino(model, file, facts, compress=precision == "bf16")
+    return model
 
 
 def save_openvino(model: Any, file: Path, facts: Mapping[str, Any], *, compress: bool) -> None:

@@ -26,7 +26,8 @@ from maskwright.evaluation.kept import without_nan
 from maskwright.evaluation.opening import Data, Opening, choose_split, open_data, run_options
 from maskwright.exporting.artefacts import Answer, Target, target_of
 from maskwright.exporting.certificate import PixelComparison, compare_pixels, machine, speed
-from maskwright.exporting.graphs import check_objects, outputs_of, traced_graph, write_int8
+from maskwright.exporting.graphs import check_objects, outputs_of, traced_graph
+from maskwright.exporting.int8 import write_int8
 from maskwright.exporting.objects import ObjectComparison, compare_objects
 from maskwright.exporting.pixels import Pixels, pixels_of
 from maskwright.exporting.triton import check_triton, write_triton
@@ -39,7 +40,7 @@ CERTIFICATE = "certificate.json"
 OF_OBJECTS = (
     "boxes: (n, 4) xyxy in pixels; scores: (n); labels: (n) class ids; masks: (n, 28, 28) in [0, 1], to be resized to the box"
 )
-MOST_LOST_POINTS = 0.5  # of mean IoU, by int8
+MOST_LOST_POINTS = 0.5  # of mean IoU or mask AP, by int8
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ def export(
         precision: "fp32", "bf16" or, for OpenVINO, "int8"
         split: default: val where the data has one, else as evaluate() chooses
         out: default: RUN/exports/<to>-<precision>
-        tolerance: points of mean IoU that int8 may lose; fp32 and bf16 may change 0.2 % of the pixels, and 0.2 points of IoU
+        tolerance: points of mean IoU, or of mask AP, that int8 may lose; fp32 and bf16 may change 0.2 % of the pixels or objects,
+            and 0.2 points of IoU or AP
         triton: also write a model repository for NVIDIA's Triton
         resamples, seed: of the bootstrap
         progress: called with (done, all) images
@@ -98,7 +100,7 @@ def export(
         program, outputs, file = traced_graph(target, run, exact, pixels, precision), outputs_of(exact), folder / target.file
         int8 = None
         if precision == "int8":
-            int8 = write_int8(program, file, facts, dataset, pairs, tolerance / 100)
+            int8 = write_int8(program, file, facts, tuple(outputs), exact, dataset, pairs, tolerance / 100)
         else:
             target.write(program, file, facts, tuple(outputs), precision)
         measured = _compared(exact, target.load(file, precision), dataset, pairs, progress)

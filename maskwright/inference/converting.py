@@ -89,6 +89,7 @@ def openvino_of(program: torch.export.ExportedProgram) -> openvino.Model:
     except (failures.OpConversionFailure, failures.OpValidationFailure, failures.GeneralFailure) as error:
         raise InputError(f"the network cannot be converted for OpenVINO: {_last_line(error)}") from error
     _slice_what_is_picked_in_order(model)
+    _choose_before_slicing(model)
     # The importer leaves every length free.
     model.reshape({port: package.PartialShape(shape) for port, shape in zip(model.inputs, _input_shapes(program), strict=True)})
     return model
@@ -131,6 +132,37 @@ def _slice_what_is_picked_in_order(model: openvino.Model) -> None:
         first, step = np.array([0], np.int64), np.array([1], np.int64)
         part = opset15.slice(op.input_value(0), first, stop, step, axis.get_data().reshape(-1).astype(np.int64))
         op.output(0).replace(part.output(0))
+
+
+def _choose_before_slicing(model: openvino.Model) -> None:
+    """The likeliest channels of a part are that part of the likeliest channels: chosen first, then cut out.
+
+    Behind a slice the channels of a pixel lie side by side, where OpenVINO takes twenty times as long to choose.
+    """
+    from openvino import opset15
+
+    for op in model.get_ordered_ops():
+        if op.get_type_name() != "TopK" or op.output(0).get_target_inputs():
+            continue
+        slices, source = [], op.input_value(0)
+        while (axes := _sliced_axes(source.get_node())) and op.get_axis() not in axes:
+            slices.append(source.get_node())
+            source = source.get_node().input_value(0)
+        readers = op.output(1).get_target_inputs()
+        op.input(0).replace_source_output(source)
+        part = op.output(1)
+        for cut in reversed(slices):
+            part = opset15.slice(part, *(cut.input_value(k) for k in range(1, cut.get_input_size()))).output(0)
+        for reader in readers:
+            reader.replace_source_output(part)
+
+
+def _sliced_axes(op: Any) -> list[int]:
+    """The axes that a Slice cuts; none of what is no Slice, or where they are not known before it runs."""
+    if op.get_type_name() != "Slice" or op.get_input_size() < 5 or op.input_value(4).get_node().get_type_name() != "Constant":
+        return []
+    rank = op.get_output_partial_shape(0).rank.get_length()
+    return [axis % rank for axis in op.input_value(4).get_node().get_data().tolist()]
 
 
 def _is(port: Any, value: float) -> bool:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -141,15 +142,25 @@ def _answers(
 
 
 def _distance(expected: Sequence[tuple[Tensor, ...]], found: Sequence[tuple[Tensor, ...]]) -> float:
-    """Mean over all answers of the share that differs (whole numbers), or of the squared error against the variance (others)."""
+    """Mean over all answers of the share that differs (whole numbers), or of the squared error against the variance (others).
+
+    Of objects, likeliest first, one answer may hold fewer: it is filled up with zeros.
+    """
     parts = []
     for ours, theirs in zip(expected, found, strict=True):
         for a, b in zip(ours, theirs, strict=True):
+            a, b = _filled_up(a, len(b)), _filled_up(b, len(a))
+            if not a.numel():
+                continue
             if a.is_floating_point():
-                parts.append(float((a - b).square().mean() / a.var().clamp(min=1e-12)))
+                parts.append(float((a - b).square().mean() / a.var(correction=0).clamp(min=1e-12)))
             else:
                 parts.append(float((a != b).float().mean()))
-    return float(np.mean(parts))
+    return float(np.mean(parts)) if parts else 0.0
+
+
+def _filled_up(answer: Tensor, length: int) -> Tensor:
+    return F.pad(answer, [0, 0] * (answer.ndim - 1) + [0, max(0, length - len(answer))])
 
 
 def _quantised(

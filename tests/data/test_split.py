@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
+import PIL.Image
 import pytest
 
 from maskwright.classes import ClassMap
@@ -170,6 +174,17 @@ def test_draw_takes_the_units_of_its_stretch() -> None:
 def test_what_cannot_be_split(dataset: Dataset, kwargs: dict[str, float], message: str) -> None:
     with pytest.raises(InputError, match=message):
         ensure_splits(dataset, **kwargs)  # type: ignore[arg-type]
+
+
+def test_a_train_file_that_is_empty_is_why_there_is_no_train_split(tmp_path: Path) -> None:
+    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 4, 4], "segmentation": [[1, 1, 5, 1, 5, 5, 1, 5]]}
+    coco = {"images": [{"id": 1, "file_name": "0.png", "width": 8, "height": 8}], "annotations": [box]}
+    text = json.dumps(coco | {"categories": [{"id": 1, "name": "thing"}]})
+    PIL.Image.new("RGB", (8, 8)).save(tmp_path / "0.png")
+    (tmp_path / "val.json").write_text(text)
+    (tmp_path / "train.json").touch()
+    with pytest.raises(InputError, match=r"no train split \(found: val\)\. \S*train\.json: the file is empty.* Name the folder"):
+        ensure_splits(open_dataset(tmp_path, objects=True))
 
 
 def test_carve_wants_a_share_and_two_groups() -> None:

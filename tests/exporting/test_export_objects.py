@@ -85,12 +85,22 @@ def test_exported_it_runs_alone_and_is_certified(alone, object_run, objects_fold
     assert json.loads((made.folder / "classes.json").read_text())["output"].startswith("boxes: (n, 4)")
 
 
-@pytest.mark.parametrize("given", [{"to": "torch", "precision": "bf16"}, {"to": "openvino", "precision": "int8"}])
-def test_what_objects_cannot_be_exported_to_is_said(object_run, objects_folder, tmp_path, given):
+def test_in_int8_it_runs_alone_and_is_judged_by_its_mask_ap(alone, object_run, objects_folder, tmp_path):
+    made = maskwright.export(object_run, objects_folder, to="openvino", precision="int8", out=tmp_path / "out", resamples=10)
+    quantised = made.certificate["int8"]
+    assert quantised["layers"] > 40
+    assert quantised["before"] - quantised["after"] <= quantised["most_drop"]
+    assert 0 < made.certificate["agreement"]["objects"] <= 1
+    assert (made.folder / "model.bin").stat().st_size < 0.5 * 4 * sum(p.numel() for p in net().parameters())
+    picture = next((objects_folder / "val").glob("*.png"))
+    assert "score 0." in alone(made.folder, picture, tmp_path / "mask.png", tmp_path)
+
+
+def test_bf16_in_a_pt2_is_not_for_objects(object_run, objects_folder, tmp_path):
     with pytest.raises(
-        InputError, match="mask_rcnn finds objects; export it in fp32, or with --to onnx or openvino also in bf16"
+        InputError, match="mask_rcnn finds objects; export it --to torch in fp32, or --to onnx or openvino in bf16"
     ):
-        maskwright.export(object_run, objects_folder, out=tmp_path / "out", **given)
+        maskwright.export(object_run, objects_folder, to="torch", precision="bf16", out=tmp_path / "out")
 
 
 def test_objects_that_are_lost_are_counted(object_run, objects_folder):

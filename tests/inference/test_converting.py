@@ -124,3 +124,34 @@ def test_what_is_picked_in_order_is_a_slice():
     for hw in ((33, 70), (64, 96), (1, 1)):
         image = torch.rand(2, 3, *hw)
         assert torch.from_numpy(compiled(image.numpy())[0]).equal(image + 1)
+
+
+class Labelled(nn.Module):
+    """The likeliest channel of each pixel of what was filled up and cropped."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return cropped(on_grid(image, 32) * 2, image).float().argmax(1).to(torch.uint8)
+
+
+def test_labels_are_chosen_before_they_are_cut_out():
+    model = to_openvino(Labelled(), (torch.zeros(2, 5, 40, 50),), (free_axes(0, 2, 3),))
+    kinds = [op.get_type_name() for op in model.get_ordered_ops()]
+    assert kinds.index("TopK") < kinds.index("Slice")
+    compiled = openvino_core("this test").compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for hw in ((33, 70), (64, 96), (1, 1)):
+        image = torch.rand(2, 5, *hw)
+        assert torch.from_numpy(compiled(image.numpy())[0]).equal(image.argmax(1).to(torch.uint8))
+
+
+class OfChannels(nn.Module):
+    """The likeliest of a few channels alone."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return image.index_select(1, torch.arange(3)).argmax(1)
+
+
+def test_channels_that_are_cut_off_are_never_chosen():
+    compiled = openvino_core("this test").compile_model(to_openvino(OfChannels(), (torch.zeros(1, 5, 8, 8),)), "CPU")
+    image = torch.rand(1, 5, 8, 8)
+    image[:, 4] = 2
+    assert torch.from_numpy(compiled(image.numpy())[0]).equal(image[:, :3].argmax(1))

@@ -11,6 +11,7 @@ from maskwright.errors import InputError
 from maskwright.inference import runtimes
 from maskwright.inference.converting import free_axes, to_openvino
 from maskwright.inference.quantising import Quantisation, layers_of, quantised, ranked
+from maskwright.inference.quantising import _distance as distance
 
 pytestmark = [
     pytest.mark.skipif(not runtimes.installed("openvino"), reason="openvino is not installed"),
@@ -94,3 +95,13 @@ def test_a_score_that_cannot_be_held_is_refused(model, images):
 def test_no_images_is_refused(model, score):
     with pytest.raises(InputError, match="calibrated on images, there are none"):
         quantised(model, [], score)
+
+
+def test_an_answer_of_fewer_objects_is_filled_up_with_zeros():
+    scores, boxes, classes = torch.tensor([0.9, 0.5]), torch.tensor([[0.0, 4.0], [4.0, 8.0]]), torch.tensor([2, 1])
+    whole, fewer = (scores, boxes, classes), (scores[:1], boxes[:1], classes[:1])
+    lost = [0.5**2 / 2 / scores.var(correction=0), (4.0**2 + 8.0**2) / 4 / boxes.var(correction=0), 0.5]
+    assert distance([whole], [whole]) == 0
+    assert distance([whole], [fewer]) == pytest.approx(float(np.mean(lost)))
+    assert distance([fewer], [whole]) > 0
+    assert distance([(scores[:0],)], [(scores[:0],)]) == 0

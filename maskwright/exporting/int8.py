@@ -1,0 +1,76 @@
+"""The artefact in int8: calibrated on training images, as many of its layers as the score on the validation images allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from maskwright.data.dataset import Dataset, Pair
+from maskwright.errors import InputError
+from maskwright.evaluation.objects import score_objects
+from maskwright.exporting.artefacts import named, openvino_model, save_openvino
+from maskwright.exporting.objects import instances_of
+from maskwright.inference.predictor import Predictor
+from maskwright.inference.quantising import quantised
+from maskwright.inference.runtimes import Run
+from maskwright.metrics import Confusion
+
+CALIBRATED_ON = 64  # training images
+
+
+def write_int8(
+    program: torch.export.ExportedProgram,
+    file: Path,
+    facts: Mapping[str, Any],
+    outputs: tuple[str, ...],
+    exact: Predictor,
+    dataset: Dataset,
+    pairs: Sequence[Pair],
+    most_drop: float,
+) -> dict[str, Any]:
+    """An OpenVINO model whose score on `pairs`, mean IoU or mask AP, is at most `most_drop` below that of fp32.
+
+    Returns:
+        what was measured, for the certificate
+
+    Raises:
+        InputError: see quantised; or images of more than 8 bits.
+    """
+    if facts["dtype"] != "uint8":
+        raise InputError(f"int8 is calibrated on 8-bit images, these are {facts['dtype']}; take bf16 or fp32.")
+    fitted = dataset.split("train") if "train" in dataset.splits else pairs
+    chosen = [fitted[k] for k in sorted(set(np.linspace(0, len(fitted) - 1, CALIBRATED_ON).astype(int).tolist()))]
+    calibration = [dataset.read(pair).image.pixels[None] for pair in chosen]
+    validate = _mask_ap_on(exact, dataset, pairs) if exact.finds_objects else _mean_iou_on(dataset, pairs)
+    model, said = quantised(openvino_model(program, outputs), calibration, validate, most_drop)
+    save_openvino(named(model, outputs), file, facts, compress=False)
+    return said.to_dict()
+
+
+def _mean_iou_on(dataset: Dataset, pairs: Sequence[Pair]) -> Callable[[Run], float]:
+    def validate(run: Run) -> float:
+        counted = Confusion(dataset.classes)
+        for pair in pairs:
+            sample = dataset.read(pair)
+            if sample.labels is not None:
+                counted.update(sample.labels, run(torch.tensor(sample.image.pixels[None]))[0][0].numpy())
+        return float(counted.compute().mean_iou)
+
+    return validate
+
+
+def _mask_ap_on(exact: Predictor, dataset: Dataset, pairs: Sequence[Pair]) -> Callable[[Run], float]:
+    def validate(run: Run) -> float:
+        found = score_objects(
+            lambda sample: instances_of(run(torch.tensor(sample.image.pixels[None])), sample.image, exact),
+            dataset,
+            pairs,
+            intervals=False,
+        )
+        return float(np.nan_to_num(found.masks.ap))
+
+    return validate
