@@ -15,7 +15,7 @@ from maskwright.evaluation.objects import score_objects
 from maskwright.exporting.artefacts import named, openvino_model, save_openvino
 from maskwright.exporting.objects import instances_of
 from maskwright.inference.predictor import Predictor
-from maskwright.inference.quantising import quantised
+from maskwright.inference.quantising import numbers_of, quantised
 from maskwright.inference.runtimes import Run
 from maskwright.metrics import Confusion
 
@@ -46,7 +46,9 @@ def write_int8(
     chosen = [fitted[k] for k in sorted(set(np.linspace(0, len(fitted) - 1, CALIBRATED_ON).astype(int).tolist()))]
     calibration = [dataset.read(pair).image.pixels[None] for pair in chosen]
     validate = _mask_ap_on(exact, dataset, pairs) if exact.finds_objects else _mean_iou_on(dataset, pairs)
-    model, said = quantised(openvino_model(program, outputs), calibration, validate, most_drop)
+    whole = openvino_model(program, outputs)
+    never = numbers_of(whole) if exact.finds_objects else ()
+    model, said = quantised(whole, calibration, validate, most_drop, never=never)
     save_openvino(named(model, outputs), file, facts, compress=False)
     return said.to_dict()
 

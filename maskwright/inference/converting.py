@@ -144,8 +144,8 @@ def _choose_before_slicing(model: openvino.Model) -> None:
     for op in model.get_ordered_ops():
         if op.get_type_name() != "TopK" or op.output(0).get_target_inputs():
             continue
-        slices, source = [], op.input_value(0)
-        while (axes := _sliced_axes(source.get_node())) and op.get_axis() not in axes:
+        slices, source, rank = [], op.input_value(0), op.get_output_partial_shape(1).rank.get_length()
+        while (axes := _sliced_axes(source.get_node())) and op.get_axis() % rank not in axes:
             slices.append(source.get_node())
             source = source.get_node().input_value(0)
         readers = op.output(1).get_target_inputs()

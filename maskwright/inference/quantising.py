@@ -31,6 +31,21 @@ MOST_DROP = 0.005  # of a score in [0, 1]: half a point
 RANKED_ON = 4  # calibration images on which the layers are compared
 LAYERS = ("Convolution", "ConvolutionBackpropData", "GroupConvolution", "GroupConvolutionBackpropData", "MatMul")
 
+# Beside the layers what NNCF rounds; on maps that is as good as free.
+ARITHMETIC = (
+    "Add",
+    "Subtract",
+    "Multiply",
+    "Divide",
+    "Maximum",
+    "Minimum",
+    "Power",
+    "SquaredDifference",
+    "ReduceMean",
+    "ReduceSum",
+)
+MAP_AXES = 4
+
 Validate = Callable[[Run], float]
 
 
@@ -68,6 +83,7 @@ def quantised(
     *,
     before: float | None = None,
     threads: int | None = None,
+    never: Sequence[str] = (),
 ) -> tuple[openvino.Model, Quantisation]:
     """The model in int8, with as few layers in higher precision as the score allows, and what was measured.
 
@@ -77,6 +93,7 @@ def quantised(
         validate: the score of a run, tensors in and a tuple of tensors out; higher is better
         most_drop: by how much the score may fall
         before: the score that it may fall from; None: the model's own in fp32
+        never: names of operations between the layers that stay as they are
 
     Raises:
         InputError: there are no calibration images, or the score falls too far with all layers but one back in fp32.
@@ -91,7 +108,7 @@ def quantised(
     kept: tuple[str, ...] = ()
     order: list[str] = []
     while True:
-        found = _quantised(model, images, kept)
+        found = _quantised(model, images, (*never, *kept))
         after = validate(on_openvino(found, "int8", threads=threads))
         if before - after <= most_drop:
             return found, Quantisation(before, after, most_drop, len(images), len(names), kept)
@@ -107,6 +124,17 @@ def quantised(
 def layers_of(model: openvino.Model) -> list[str]:
     """The names of the layers that int8 makes quicker, from the image on."""
     return [op.get_friendly_name() for op in model.get_ordered_ops() if op.get_type_name() in LAYERS]
+
+
+def numbers_of(model: openvino.Model) -> list[str]:
+    """The names of the operations on what is no map, such as coordinates of boxes, for which 256 steps are too coarse."""
+    return [
+        op.get_friendly_name()
+        for op in model.get_ordered_ops()
+        if op.get_type_name() in ARITHMETIC
+        and op.get_output_partial_shape(0).rank.is_static
+        and op.get_output_partial_shape(0).rank.get_length() < MAP_AXES
+    ]
 
 
 def ranked(
