@@ -62,14 +62,14 @@ Answer = Callable[[Tensor], Instances]
 
 def with_splits(data: Dataset) -> Dataset:
     """Every second of the large images, by the hash of its name, is val; everything else is train."""
-
-    def large(pair: Pair) -> bool:
-        assert isinstance(pair.image, Path)
-        w, h = PIL.Image.open(pair.image).size
-        return h >= HW[0] and w >= HW[1]
-
     names = sorted((p.name for p in data.pairs if large(p)), key=lambda n: hashlib.sha256(n.encode()).hexdigest())
     return data.with_splits({p.name: "val" if p.name in names[::2] else "train" for p in data.pairs})
+
+
+def large(pair: Pair) -> bool:
+    assert isinstance(pair.image, Path)
+    w, h = PIL.Image.open(pair.image).size
+    return h >= HW[0] and w >= HW[1]
 
 
 def cut_out(data: Dataset, pair: Pair) -> tuple[Tensor, Instances]:
@@ -236,7 +236,7 @@ def main() -> None:
     images, truths = zip(*crowded, strict=True)
     ways, notes = ways_of(net, theirs, data.classes), []
     if asked.int8:
-        fitted = [p for p in data.split("train") if min(PIL.Image.open(p.image).size) >= HW[0]]
+        fitted = [p for p in data.split("train") if large(p)]
         detect, told = in_int8(net, theirs, [cut_out(data, p)[0] for p in fitted[:CALIBRATED_ON]], images, truths)
         ways["ours, OpenVINO int8, guarded"] = by_ours(detect, theirs, data.classes)
         notes.append(f"{told}; calibrated on {len(fitted[:CALIBRATED_ON])} training images")
@@ -261,8 +261,14 @@ def main() -> None:
     notes += [profile(name, answer, images[0], theirs, asked.repeats) for name, answer in ways.items()]
     notes.append(f"{torch.get_num_threads()} threads; medians of {asked.repeats} x {asked.timed} images, the ways in turns")
     notes.append(f"AP against the {sum(map(len, truths))} true nuclei of {len(images)} images that the net was not trained on")
-    command = "python benchmarks/mask_rcnn_speed.py DATA" + (" --int8" if asked.int8 else "")
-    record("mask_rcnn_speed", rows, command, notes)
+    settings = vars(asked) | {"run": "RUN" if asked.run else None}
+    given = [
+        f"--{name} {value}"
+        for name, value in settings.items()
+        if name not in ("data", "int8") and value != arguments.get_default(name)
+    ]
+    words = ["python benchmarks/mask_rcnn_speed.py DATA", *given, *(["--int8"] if asked.int8 else [])]
+    record("mask_rcnn_speed", rows, " ".join(words), notes)
 
 
 if __name__ == "__main__":

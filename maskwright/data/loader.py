@@ -23,7 +23,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
-from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
@@ -201,8 +200,9 @@ def _taken_from(loader: DataLoader[Any]) -> Generator[tuple[Tensor, Targets]]:
     try:
         yield from batches
     finally:
-        if isinstance(batches, _MultiProcessingDataLoaderIter):
-            batches._shutdown_workers()  # else only when no traceback knows of it any more
+        end = getattr(batches, "_shutdown_workers", None)  # of loader processes
+        if end is not None:  # else they end only when no traceback knows of the iterator any more
+            end()
 
 
 def _seed_of(seed: int, number: int) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
-from maskwright.annotations.damaged_files import damaged_text
+from maskwright.annotations.damaged_files import damaged_files
 from maskwright.data.dataset import Dataset, Pair
 from maskwright.data.wording import counted
 from maskwright.errors import InputError
@@ -37,9 +37,14 @@ def ensure_splits(dataset: Dataset, *, seed: int = 0, val: float = 0.15, test: f
         return _drawn(dataset, "all", {"test": test, "val": val}, "train", seed)
     if "train" in have:
         return _drawn(dataset, "train", {"val": val}, "train", seed)
-    cut = f" {said}" if dataset.root is not None and (said := damaged_text(dataset.root)) else ""  # as a train.json is
+    # Train may be there, in a file that says nothing.
+    root = dataset.root
+    damaged = (
+        [] if root is None else [said for path, said in damaged_files(root) if "train" in str(path.relative_to(root)).lower()]
+    )
+    why = "".join(f" {said}" for said in damaged)
     raise InputError(
-        f"{dataset.name}: there is no train split (found: {', '.join(have)}).{cut} Name the folder to fit on train, or put "
+        f"{dataset.name}: there is no train split (found: {', '.join(have)}).{why} Name the folder to fit on train, or put "
         f"all images into one images folder to have splits drawn."
     )
 

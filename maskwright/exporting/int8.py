@@ -44,11 +44,18 @@ def write_int8(
         raise InputError(f"int8 is calibrated on 8-bit images, these are {facts['dtype']}; take bf16 or fp32.")
     fitted = dataset.split("train") if "train" in dataset.splits else pairs
     chosen = [fitted[k] for k in sorted(set(np.linspace(0, len(fitted) - 1, CALIBRATED_ON).astype(int).tolist()))]
-    calibration = [dataset.read(pair).image.pixels[None] for pair in chosen]
+    images = [dataset.read(pair).image for pair in chosen]
+    if exact.finds_objects:
+        # Where nothing is found the heads see nothing, which is no value to be calibrated on.
+        images = [image for image in images if len(exact.all_objects(image))]
+        if not images:
+            raise InputError(f"int8 is calibrated on objects, and in {len(chosen)} images none was found; take bf16 or fp32.")
     validate = _mask_ap_on(exact, dataset, pairs) if exact.finds_objects else _mean_iou_on(dataset, pairs)
     whole = openvino_model(program, outputs)
     never = numbers_of(whole) if exact.finds_objects else ()
-    model, said = quantised(whole, calibration, validate, most_drop, never=never)
+    model, said = quantised(
+        whole, [image.pixels[None] for image in images], validate, most_drop, never=never, beside="fp32"
+    )  # as it is certified
     save_openvino(named(model, outputs), file, facts, compress=False)
     return said.to_dict()
 

@@ -137,12 +137,12 @@ def _slice_what_is_picked_in_order(model: openvino.Model) -> None:
 def _choose_before_slicing(model: openvino.Model) -> None:
     """The likeliest channels of a part are that part of the likeliest channels: chosen first, then cut out.
 
-    Behind a slice the channels of a pixel lie side by side, where OpenVINO takes twenty times as long to choose.
+    Behind a slice the channels of a pixel lie side by side, where OpenVINO takes much longer to choose.
     """
     from openvino import opset15
 
     for op in model.get_ordered_ops():
-        if op.get_type_name() != "TopK" or op.output(0).get_target_inputs():
+        if op.get_type_name() != "TopK" or op.output(0).get_target_inputs() or op.get_output_partial_shape(1).rank.is_dynamic:
             continue
         slices, source, rank = [], op.input_value(0), op.get_output_partial_shape(1).rank.get_length()
         while (axes := _sliced_axes(source.get_node())) and op.get_axis() % rank not in axes:

@@ -105,8 +105,8 @@ def fold_batch_norms(net: nn.Module) -> None:
     Over boxes a batch norm cannot be traced, for it asks whether there are any.
     """
     for part in [m for m in net.modules() if isinstance(m, nn.Sequential)]:
-        for (before, layer), (name, norm) in pairwise(list(part.named_children())):
-            if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+        for (before, layer), (name, norm) in pairwise(list(part._modules.items())):
+            if type(layer) is nn.Conv2d and type(norm) is nn.BatchNorm2d:  # no kinds of them that do more
                 part.set_submodule(before, fuse_conv_bn_eval(layer, norm))
                 part.set_submodule(name, nn.Identity())
 

@@ -30,21 +30,7 @@ if TYPE_CHECKING:
 MOST_DROP = 0.005  # of a score in [0, 1]: half a point
 RANKED_ON = 4  # calibration images on which the layers are compared
 LAYERS = ("Convolution", "ConvolutionBackpropData", "GroupConvolution", "GroupConvolutionBackpropData", "MatMul")
-
-# Beside the layers what NNCF rounds; on maps that is as good as free.
-ARITHMETIC = (
-    "Add",
-    "Subtract",
-    "Multiply",
-    "Divide",
-    "Maximum",
-    "Minimum",
-    "Power",
-    "SquaredDifference",
-    "ReduceMean",
-    "ReduceSum",
-)
-MAP_AXES = 4
+MAP_AXES = 4  # batch, channels, height, width
 
 Validate = Callable[[Run], float]
 
@@ -84,6 +70,7 @@ def quantised(
     before: float | None = None,
     threads: int | None = None,
     never: Sequence[str] = (),
+    beside: str | None = None,
 ) -> tuple[openvino.Model, Quantisation]:
     """The model in int8, with as few layers in higher precision as the score allows, and what was measured.
 
@@ -94,6 +81,7 @@ def quantised(
         most_drop: by how much the score may fall
         before: the score that it may fall from; None: the model's own in fp32
         never: names of operations between the layers that stay as they are
+        beside: the number type of what is not int8, see runtimes.on_openvino
 
     Raises:
         InputError: there are no calibration images, or the score falls too far with all layers but one back in fp32.
@@ -109,7 +97,7 @@ def quantised(
     order: list[str] = []
     while True:
         found = _quantised(model, images, (*never, *kept))
-        after = validate(on_openvino(found, "int8", threads=threads))
+        after = validate(on_openvino(found, "int8", threads=threads, beside=beside))
         if before - after <= most_drop:
             return found, Quantisation(before, after, most_drop, len(images), len(names), kept)
         order = order or ranked(model, found, images[:RANKED_ON], threads)
@@ -127,14 +115,10 @@ def layers_of(model: openvino.Model) -> list[str]:
 
 
 def numbers_of(model: openvino.Model) -> list[str]:
-    """The names of the operations on what is no map, such as coordinates of boxes, for which 256 steps are too coarse."""
-    return [
-        op.get_friendly_name()
-        for op in model.get_ordered_ops()
-        if op.get_type_name() in ARITHMETIC
-        and op.get_output_partial_shape(0).rank.is_static
-        and op.get_output_partial_shape(0).rank.get_length() < MAP_AXES
-    ]
+    """The names of the operations between layers that give no map, as coordinates of boxes: 256 steps are too coarse for them."""
+    between = [op for op in model.get_ordered_ops() if op.get_type_name() not in (*LAYERS, "Constant", "Parameter", "Result")]
+    ranks = [(op.get_friendly_name(), op.get_output_partial_shape(0).rank) for op in between]
+    return [name for name, rank in ranks if rank.is_static and rank.get_length() < MAP_AXES]
 
 
 def ranked(
@@ -166,13 +150,13 @@ def _answers(
     model: openvino.Model, precision: str, images: Sequence[NDArray[Any] | Sequence[NDArray[Any]]], threads: int
 ) -> list[tuple[Tensor, ...]]:
     run = on_openvino(model, precision, threads=threads)
-    return [run(*(torch.from_numpy(x) for x in _inputs(image))) for image in images]
+    return [run(*(torch.tensor(x) for x in _inputs(image))) for image in images]
 
 
 def _distance(expected: Sequence[tuple[Tensor, ...]], found: Sequence[tuple[Tensor, ...]]) -> float:
     """Mean over all answers of the share that differs (whole numbers), or of the squared error against the variance (others).
 
-    Of objects, likeliest first, one answer may hold fewer: it is filled up with zeros.
+    It is 1 at most. Of objects, likeliest first, one answer may hold fewer: it is filled up with zeros.
     """
     parts = []
     for ours, theirs in zip(expected, found, strict=True):
@@ -181,7 +165,9 @@ def _distance(expected: Sequence[tuple[Tensor, ...]], found: Sequence[tuple[Tens
             if not a.numel():
                 continue
             if a.is_floating_point():
-                parts.append(float((a - b).square().mean() / a.var(correction=0).clamp(min=1e-12)))
+                # Of few objects the variance says little: then the size counts.
+                spread = torch.maximum(a.var(correction=0), a.square().mean() / 4).clamp(min=1e-12)
+                parts.append(min(1.0, float((a - b).square().mean() / spread)))
             else:
                 parts.append(float((a != b).float().mean()))
     return float(np.mean(parts)) if parts else 0.0

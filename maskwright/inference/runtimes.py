@@ -159,10 +159,13 @@ def on_torch(module: Callable[..., Any], device: torch.device, precision: str) -
     return run
 
 
-def on_openvino(model: openvino.Model, precision: str, *, streams: int = 1, threads: int = 1) -> Run:
-    """An OpenVINO model on the CPU; each call waits until one of the streams is free."""
-    # What is not in int8 runs in bf16 where that is quick.
-    beside = "bf16" if computes_bf16(torch.device("cpu")) else "fp32"
+def on_openvino(model: openvino.Model, precision: str, *, streams: int = 1, threads: int = 1, beside: str | None = None) -> Run:
+    """An OpenVINO model on the CPU; each call waits until one of the streams is free.
+
+    Args:
+        beside: in int8 the number type of everything else; None takes bf16 where that is quick
+    """
+    beside = beside or ("bf16" if computes_bf16(torch.device("cpu")) else "fp32")
     settings = {
         "INFERENCE_PRECISION_HINT": _HINTS[beside if precision == "int8" else precision],
         "NUM_STREAMS": streams,

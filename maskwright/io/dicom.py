@@ -27,7 +27,7 @@ DIRECTORY = "1.2.840.10008.1.3.10"
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # of bits or fractions, of label maps
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 # What pydicom raises at files that are cut short or damaged.
-BROKEN = (OSError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError, RuntimeError, TypeError, IndexError)
+BROKEN = (OSError, EOFError, ValueError, KeyError, AttributeError, RuntimeError, TypeError, IndexError)
 
 
 def is_dicom(path: Path) -> bool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 from maskwright.errors import InputError, MissingExtraError
-from maskwright.io.write import explanation
 
 TRACKERS = ("tensorboard", "mlflow")
 
@@ -28,21 +28,18 @@ class RunLog:
     Rows hold step, epoch, loss (mean since the row before), lr, seconds, and `val` with the scores of a validation.
 
     Raises:
-        InputError: the disk is full or the folder is gone; --resume goes on from the last state.
+        InputError: the disk is full, or the folder is gone or may not be written.
     """
 
     def __init__(self, folder: Path, *, keep_bytes: int = 0, track: str | None = None) -> None:
         self.path = folder / "log.jsonl"
-        with self.path.open("ab") as file:
+        with self._explained(), self.path.open("ab") as file:
             file.truncate(keep_bytes)
         self.tracker = _tracker(track, folder) if track else None
 
     def write(self, row: Mapping[str, Any]) -> None:
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-        except OSError as error:
-            raise InputError(explanation(self.path, error)) from error
+        with self._explained(), self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
         if self.tracker:
             self.tracker.write(row)
 
@@ -52,9 +49,20 @@ class RunLog:
 
     def bytes(self) -> int:
         """Length of the log with all rows on disk: what a state remembers."""
-        with self.path.open("rb") as file:
-            os.fsync(file.fileno())
-        return self.path.stat().st_size
+        with self._explained():
+            with self.path.open("rb") as file:
+                os.fsync(file.fileno())
+            return self.path.stat().st_size
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise InputError(
+                f"{self.path}: the log cannot be written ({error.strerror}). What was saved is kept; set that right, then go on "
+                "with --resume."
+            ) from error
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:

@@ -100,8 +100,9 @@ def test_no_images_is_refused(model, score):
 def test_an_answer_of_fewer_objects_is_filled_up_with_zeros():
     scores, boxes, classes = torch.tensor([0.9, 0.5]), torch.tensor([[0.0, 4.0], [4.0, 8.0]]), torch.tensor([2, 1])
     whole, fewer = (scores, boxes, classes), (scores[:1], boxes[:1], classes[:1])
-    lost = [0.5**2 / 2 / scores.var(correction=0), (4.0**2 + 8.0**2) / 4 / boxes.var(correction=0), 0.5]
+    lost = [(0.5**2 / 2) / ((0.9**2 + 0.5**2) / 2 / 4), 1.0, 0.5]  # boxes: more than their variance
     assert distance([whole], [whole]) == 0
     assert distance([whole], [fewer]) == pytest.approx(float(np.mean(lost)))
     assert distance([fewer], [whole]) > 0
     assert distance([(scores[:0],)], [(scores[:0],)]) == 0
+    assert distance([(scores[:1],)], [(scores[:1] - 0.01,)]) < 0.01  # one object has no variance
