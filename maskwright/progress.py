@@ -8,9 +8,11 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 
 Report = Callable[[int, int], None]  # done, total
+Stages = Callable[[str, int, int], None]  # what is being done, done, total
 
 # Seconds between two lines of progress where there is no terminal.
 LINE_EVERY_S = 10.0
@@ -25,7 +27,7 @@ def say(text: str) -> None:
 def progress(title: str, *, show: bool = True) -> Iterator[Report]:
     """A bar with the time left on a terminal, a plain line now and then elsewhere, nothing with show=False."""
     if not show:
-        yield lambda _done, _total: None
+        yield _silent
         return
     if not sys.stderr.isatty():
         yield plain_lines(title)
@@ -37,6 +39,38 @@ def progress(title: str, *, show: bool = True) -> Iterator[Report]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def stages(*, show: bool = True) -> Iterator[Stages]:
+    """Progress of work whose parts take each its own time: report(title, done, total).
+
+    A new title, or less done than before, starts a new bar and a new estimate; without a terminal a line names the stage.
+    """
+    with ExitStack() as shown:
+        current: tuple[str, int] = ("", 0)
+        step: Report = _silent
+
+        def report(title: str, done: int, total: int) -> None:
+            nonlocal current, step
+            if title != current[0] or done < current[1]:
+                shown.close()
+                if show and not sys.stderr.isatty():
+                    say(title)
+                step = shown.enter_context(progress(title, show=show))
+            current = title, done
+            step(done, total)
+
+        yield report
+
+
+def of_stage(report: Stages | None, title: str) -> Report:
+    """One stage's own progress."""
+    return partial(report, title) if report else _silent
+
+
+def _silent(_done: int, _total: int) -> None:
+    """Progress for nobody."""
 
 
 def plain_lines(title: str, clock: Callable[[], float] = time.monotonic, every_s: float = LINE_EVERY_S) -> Report:

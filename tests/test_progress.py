@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from maskwright.progress import duration, plain_lines, progress
+from maskwright.progress import duration, of_stage, plain_lines, progress, stages
 
 
 def test_plain_progress_comes_now_and_then(capsys):
@@ -39,3 +39,30 @@ def test_on_a_terminal_a_bar_with_the_time_left_is_drawn(capsys, monkeypatch):
     assert out == ""
     assert "scoring" in err
     assert "3/12" in err
+
+
+def test_each_stage_is_named_and_estimated_by_itself(capsys, monkeypatch):
+    monkeypatch.setattr("maskwright.progress.plain_lines", lambda title: lambda done, total: print(title, done, total))
+    with stages() as report:
+        of_stage(report, "calibrating")(1, 2)
+        of_stage(report, "scoring")(1, 3)
+        of_stage(report, "scoring")(2, 3)
+        of_stage(report, "scoring")(1, 3)  # once more from the start
+    out, err = capsys.readouterr()
+    assert out == "calibrating 1 2\nscoring 1 3\nscoring 2 3\nscoring 1 3\n"
+    assert err == "calibrating\nscoring\nscoring\n"
+
+
+def test_stages_are_bars_on_a_terminal_and_nothing_on_request(capsys, monkeypatch):
+    of_stage(None, "scoring")(1, 2)
+    with stages(show=False) as report:
+        report("scoring", 1, 2)
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with stages() as report:
+        report("calibrating", 3, 12)
+        report("scoring", 2, 5)
+    err = capsys.readouterr().err
+    assert all(text in err for text in ("calibrating", "3/12", "scoring", "2/5"))

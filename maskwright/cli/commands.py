@@ -15,7 +15,7 @@ from maskwright.cli import options as given
 from maskwright.cli.group import SOME_FAILED
 from maskwright.cli.options import argument, flag, value
 from maskwright.cli.output import folder_for, print_json, print_table
-from maskwright.progress import progress, say
+from maskwright.progress import progress, say, stages
 
 
 def check(
@@ -239,9 +239,8 @@ def optimise(
     """Measure which runtime is quickest on this machine and answers as eager fp32 does; later predictions take it."""
     from maskwright.evaluation import optimise as optimise_run
 
-    found = optimise_run(
-        run, data, int8=int8, most_drop=most_drop / 100, classes=classes, progress=lambda way: say(f"measuring {way}")
-    )
+    with stages() as report:
+        found = optimise_run(run, data, int8=int8, most_drop=most_drop / 100, classes=classes, progress=report)
     if as_json:
         print_json(found.to_json())
     else:

@@ -10,7 +10,7 @@ import typer
 from maskwright.cli import options as given
 from maskwright.cli.options import argument, flag, value
 from maskwright.cli.output import print_json, print_table
-from maskwright.progress import progress, say
+from maskwright.progress import say, stages
 
 
 def export(
@@ -28,10 +28,10 @@ def export(
     """Write a model that runs without maskwright, certified on validation images; falls it short, nothing is written."""
     from maskwright.exporting import export as export_run
 
-    with progress("certifying") as step:
+    with stages() as report:
         made = export_run(
             run, data, to=to, precision=precision, split=split, out=out, overwrite=overwrite, tolerance=tolerance,
-            triton=triton, progress=step,
+            triton=triton, progress=report,
         )  # fmt: skip
     if as_json:
         print_json(made.certificate)

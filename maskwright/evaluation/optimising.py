@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from maskwright.checkpoint import load_checkpoint, weights_hash
 from maskwright.classes import ClassMap
@@ -32,10 +32,12 @@ from maskwright.inference.runtimes import Run, Way, require
 from maskwright.instances import Instances
 from maskwright.io.image import Image
 from maskwright.models.mask_rcnn import MaskRCNN
+from maskwright.progress import Report, Stages, of_stage
 from maskwright.sample import Sample
 
 CALIBRATED_ON = 64  # training images
 OBJECTS_CALIBRATED_ON, OBJECTS_SCORED_ON = 16, 60  # objects take longer, and each of their graphs is scored by itself
+SCORING = "scoring int8 against fp32"
 SCORED_ON = 200  # validation images at most, each scored once in fp32 and once for every model that is tried
 
 
@@ -66,7 +68,7 @@ def optimise(
     int8: bool = False,
     most_drop: float = MOST_DROP,
     classes: str | Path | ClassMap | None = None,
-    progress: Callable[[str], None] | None = None,
+    progress: Stages | None = None,
 ) -> Optimised:
     """Measure every installed runtime on the run's probes and keep that for later predictions; prepare int8 where asked.
 
@@ -75,7 +77,7 @@ def optimise(
         data: for int8, the data that the run was trained on: its training images calibrate, those it was validated on decide
         int8: quantise, and write RUN/int8 if the score falls by less than most_drop
         most_drop: of the mean IoU, or of the mask AP of a model that finds objects; in [0, 1]
-        progress: told what is being measured
+        progress: called with (what is being done, done, all)
 
     Raises:
         InputError: no probes and no int8 to prepare, int8 without data, or the score falls too far.
@@ -91,7 +93,7 @@ def optimise(
     cpu = torch.device("cpu")
     measured = None
     if probes:
-        measured = measure(model, manifest, cpu, probes, progress=progress)
+        measured = measure(model, manifest, cpu, probes, progress=lambda way: of_stage(progress, f"measuring {way}")(0, 1))
         keep_measurement(model, cpu, measured)
     if not int8 or data is None:
         return Optimised(run, measured, None)
@@ -99,11 +101,11 @@ def optimise(
     predictor = Predictor.load(run, cpu, exact=True)
     dataset, _ = open_data(data, Opening(classes=classes, objects=predictor.finds_objects or None), run, predictor)
     prepared = _prepared_objects if predictor.finds_objects else _prepared_labels
-    said = prepared(run, dataset, str((manifest.scores or {}).get("split", "val")), most_drop)
+    said = prepared(run, dataset, str((manifest.scores or {}).get("split", "val")), most_drop, progress)
     return Optimised(run, measured, said)
 
 
-def _prepared_labels(run: Path, dataset: Dataset, split: str, most_drop: float) -> Quantisation:
+def _prepared_labels(run: Path, dataset: Dataset, split: str, most_drop: float, progress: Stages | None) -> Quantisation:
     model, manifest = load_checkpoint(run)
     labels = GraphLabels(model, manifest, Way("openvino", "fp32"))
     fitted = dataset.split("train")
@@ -119,15 +121,16 @@ def _prepared_labels(run: Path, dataset: Dataset, split: str, most_drop: float) 
     found, said = quantised(
         to_openvino(graph, (example,), FREE),
         [labels.input_of(image) for image in alike],
-        lambda run_: _mean_iou(labels, run_, dataset, tuple(scored)),
+        lambda run_: _mean_iou(labels, run_, dataset, tuple(scored), of_stage(progress, SCORING)),
         most_drop,
+        progress=progress,
     )
     more, weights = _how(split, len(scored)), weights_hash(model)
     keep_prepared(run, {LABELS: found}, said, weights=weights, plain=plain, channels=channels, more=more)
     return said
 
 
-def _prepared_objects(run: Path, dataset: Dataset, split: str, most_drop: float) -> Quantisation:
+def _prepared_objects(run: Path, dataset: Dataset, split: str, most_drop: float, progress: Stages | None) -> Quantisation:
     model, manifest = load_checkpoint(run)
     if not isinstance(model, MaskRCNN):
         raise InputError(f"{run}: {manifest.model} finds objects in another way than Mask R-CNN; take bf16 or fp32.")
@@ -141,9 +144,10 @@ def _prepared_objects(run: Path, dataset: Dataset, split: str, most_drop: float)
             x, frame = preprocess(sample.image)
             return decode_objects(detect(x), frame, classes, name=sample.name)
 
-        return float(np.nan_to_num(score_objects(find, dataset, scored, intervals=False).masks.ap))
+        step = of_stage(progress, SCORING)
+        return float(np.nan_to_num(score_objects(find, dataset, scored, intervals=False, progress=step).masks.ap))
 
-    models, types, said = quantised_objects(model.eval(), images, mask_ap, most_drop)
+    models, types, said = quantised_objects(model.eval(), images, mask_ap, most_drop, progress)
     more = {"types": types, **_how(split, len(scored))}
     keep_prepared(run, models, said, weights=weights_hash(model), plain=False, channels=preprocess.channels, more=more)
     return said
@@ -159,9 +163,11 @@ def _kind(labels: GraphLabels, image: Image) -> tuple[bool, int]:
     return labels.takes_bytes(image), image.channels
 
 
-def _mean_iou(labels: GraphLabels, run: Run, dataset: Dataset, pairs: tuple[Pair, ...]) -> float:
+def _mean_iou(labels: GraphLabels, run: Run, dataset: Dataset, pairs: tuple[Pair, ...], progress: Report) -> float:
     """Of a graph on labelled images."""
-    found = score(
-        lambda sample: run(torch.from_numpy(labels.input_of(sample.image)))[0][0].numpy(), dataset, pairs, intervals=False
-    )
+
+    def predict(sample: Sample) -> NDArray[Any]:
+        return run(torch.from_numpy(labels.input_of(sample.image)))[0][0].numpy()
+
+    found = score(predict, dataset, pairs, intervals=False, progress=progress)
     return float(found.scores.mean_iou)

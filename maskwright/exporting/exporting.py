@@ -10,7 +10,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,6 +34,7 @@ from maskwright.exporting.triton import check_triton, write_triton
 from maskwright.inference.predictor import Predictor
 from maskwright.io.write import write_json
 from maskwright.metrics.intervals import RESAMPLES
+from maskwright.progress import Report, Stages, of_stage
 from maskwright.published import is_published
 
 CERTIFICATE = "certificate.json"
@@ -65,7 +66,7 @@ def export(
     triton: bool = False,
     resamples: int = RESAMPLES,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Stages | None = None,
 ) -> Export:
     """Write a trained model as an artefact of another runtime, with free sizes, its classes inside, and a certificate.
 
@@ -80,7 +81,7 @@ def export(
             and 0.2 points of IoU or AP
         triton: also write a model repository for NVIDIA's Triton
         resamples, seed: of the bootstrap
-        progress: called with (done, all) images
+        progress: called with (what is being done, done, all)
 
     Raises:
         InputError, CheckpointError, MissingExtraError: the run or the data cannot be used, the place is taken or may not be
@@ -100,10 +101,10 @@ def export(
         program, outputs, file = traced_graph(target, run, exact, pixels, precision), outputs_of(exact), folder / target.file
         int8 = None
         if precision == "int8":
-            int8 = write_int8(program, file, facts, tuple(outputs), exact, dataset, pairs, tolerance / 100)
+            int8 = write_int8(program, file, facts, tuple(outputs), exact, dataset, pairs, tolerance / 100, progress)
         else:
             target.write(program, file, facts, tuple(outputs), precision)
-        measured = _compared(exact, target.load(file, precision), dataset, pairs, progress)
+        measured = _compared(exact, target.load(file, precision), dataset, pairs, of_stage(progress, "certifying"))
         short = measured.shortfalls(precision, tolerance)
         if short:
             raise InputError(_said(run, to, precision, short, pairs))
@@ -174,7 +175,7 @@ def _facts(exact: Predictor, pixels: Pixels, precision: str) -> dict[str, Any]:
 
 
 def _compared(
-    exact: Predictor, answer: Answer, dataset: Dataset, pairs: tuple[Pair, ...], progress: Callable[[int, int], None] | None
+    exact: Predictor, answer: Answer, dataset: Dataset, pairs: tuple[Pair, ...], progress: Report
 ) -> PixelComparison | ObjectComparison:
     compare = compare_objects if exact.finds_objects else compare_pixels
     return compare(exact, answer, dataset, pairs, progress)

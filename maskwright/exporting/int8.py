@@ -18,6 +18,7 @@ from maskwright.inference.predictor import Predictor
 from maskwright.inference.quantising import numbers_of, quantised
 from maskwright.inference.runtimes import Run
 from maskwright.metrics import Confusion
+from maskwright.progress import Report, Stages, of_stage
 
 CALIBRATED_ON = 64  # training images
 
@@ -31,6 +32,7 @@ def write_int8(
     dataset: Dataset,
     pairs: Sequence[Pair],
     most_drop: float,
+    progress: Stages | None = None,
 ) -> dict[str, Any]:
     """An OpenVINO model whose score on `pairs`, mean IoU or mask AP, is at most `most_drop` below that of fp32.
 
@@ -50,35 +52,39 @@ def write_int8(
         images = [image for image in images if len(exact.all_objects(image))]
         if not images:
             raise InputError(f"int8 is calibrated on objects, and in {len(chosen)} images none was found; take bf16 or fp32.")
-    validate = _mask_ap_on(exact, dataset, pairs) if exact.finds_objects else _mean_iou_on(dataset, pairs)
+    scoring = of_stage(progress, "scoring int8 against fp32")
+    validate = _mask_ap_on(exact, dataset, pairs, scoring) if exact.finds_objects else _mean_iou_on(dataset, pairs, scoring)
     whole = openvino_model(program, outputs)
     never = numbers_of(whole) if exact.finds_objects else ()
+    calibration = [image.pixels[None] for image in images]
     model, said = quantised(
-        whole, [image.pixels[None] for image in images], validate, most_drop, never=never, beside="fp32"
+        whole, calibration, validate, most_drop, never=never, beside="fp32", progress=progress
     )  # as it is certified
     save_openvino(named(model, outputs), file, facts, compress=False)
     return said.to_dict()
 
 
-def _mean_iou_on(dataset: Dataset, pairs: Sequence[Pair]) -> Callable[[Run], float]:
+def _mean_iou_on(dataset: Dataset, pairs: Sequence[Pair], progress: Report) -> Callable[[Run], float]:
     def validate(run: Run) -> float:
         counted = Confusion(dataset.classes)
-        for pair in pairs:
+        for done, pair in enumerate(pairs, start=1):
             sample = dataset.read(pair)
             if sample.labels is not None:
                 counted.update(sample.labels, run(torch.tensor(sample.image.pixels[None]))[0][0].numpy())
+            progress(done, len(pairs))
         return float(counted.compute().mean_iou)
 
     return validate
 
 
-def _mask_ap_on(exact: Predictor, dataset: Dataset, pairs: Sequence[Pair]) -> Callable[[Run], float]:
+def _mask_ap_on(exact: Predictor, dataset: Dataset, pairs: Sequence[Pair], progress: Report) -> Callable[[Run], float]:
     def validate(run: Run) -> float:
         found = score_objects(
             lambda sample: instances_of(run(torch.tensor(sample.image.pixels[None])), sample.image, exact),
             dataset,
             pairs,
             intervals=False,
+            progress=progress,
         )
         return float(np.nan_to_num(found.masks.ap))
 

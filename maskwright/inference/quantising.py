@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from torch import Tensor
 from maskwright.errors import InputError
 from maskwright.inference.runtimes import Run, on_openvino
 from maskwright.inference.telemetry import without_telemetry
+from maskwright.progress import Report, Stages, of_stage
 
 if TYPE_CHECKING:
     import openvino
@@ -71,6 +72,7 @@ def quantised(
     threads: int | None = None,
     never: Sequence[str] = (),
     beside: str | None = None,
+    progress: Stages | None = None,
 ) -> tuple[openvino.Model, Quantisation]:
     """The model in int8, with as few layers in higher precision as the score allows, and what was measured.
 
@@ -82,6 +84,7 @@ def quantised(
         before: the score that it may fall from; None: the model's own in fp32
         never: names of operations between the layers that stay as they are
         beside: the number type of what is not int8, see runtimes.on_openvino
+        progress: told how far it is with calibrating, and with comparing layers where some must go back
 
     Raises:
         InputError: there are no calibration images, or the score falls too far with all layers but one back in fp32.
@@ -96,11 +99,11 @@ def quantised(
     kept: tuple[str, ...] = ()
     order: list[str] = []
     while True:
-        found = _quantised(model, images, (*never, *kept))
+        found = _quantised(model, images, (*never, *kept), of_stage(progress, "calibrating int8"))
         after = validate(on_openvino(found, "int8", threads=threads, beside=beside))
         if before - after <= most_drop:
             return found, Quantisation(before, after, most_drop, len(images), len(names), kept)
-        order = order or ranked(model, found, images[:RANKED_ON], threads)
+        order = order or ranked(model, found, images[:RANKED_ON], threads, progress)
         if len(kept) >= len(order) - 1:
             raise InputError(
                 f"int8 costs {100 * (before - after):.2f} points with all layers but one in higher precision, at most "
@@ -122,22 +125,28 @@ def numbers_of(model: openvino.Model) -> list[str]:
 
 
 def ranked(
-    model: openvino.Model, coarse: openvino.Model, images: Sequence[NDArray[Any] | Sequence[NDArray[Any]]], threads: int
+    model: openvino.Model,
+    coarse: openvino.Model,
+    images: Sequence[NDArray[Any] | Sequence[NDArray[Any]]],
+    threads: int,
+    progress: Stages | None = None,
 ) -> list[str]:
     """The quantised layers, that one first which brings the answers nearest to fp32 when its own input is not rounded."""
     expected = _answers(model, "fp32", images, threads)
-    distance = {name: _distance(expected, _answers(freed, "int8", images, threads)) for name, freed in _freed(coarse)}
+    names = [op.get_friendly_name() for op in coarse.get_ordered_ops() if op.get_type_name() in LAYERS and _rounding(op)]
+    distance, step = {}, of_stage(progress, "comparing the layers in int8")
+    for done, name in enumerate(names, start=1):
+        distance[name] = _distance(expected, _answers(_freed(coarse, name), "int8", images, threads))
+        step(done, len(names))
     return sorted(distance, key=lambda name: distance[name])
 
 
-def _freed(coarse: openvino.Model) -> Iterator[tuple[str, openvino.Model]]:
-    """Each quantised layer with a model in which its input alone goes round the rounding."""
-    names = [op.get_friendly_name() for op in coarse.get_ordered_ops() if op.get_type_name() in LAYERS and _rounding(op)]
-    for name in names:
-        freed = coarse.clone()
-        op = next(op for op in freed.get_ordered_ops() if op.get_friendly_name() == name)
-        op.input(0).replace_source_output(_rounding(op).input_value(0))
-        yield name, freed
+def _freed(coarse: openvino.Model, name: str) -> openvino.Model:
+    """A model in which the input of one quantised layer goes round the rounding."""
+    freed = coarse.clone()
+    op = next(op for op in freed.get_ordered_ops() if op.get_friendly_name() == name)
+    op.input(0).replace_source_output(_rounding(op).input_value(0))
+    return freed
 
 
 def _rounding(op: Any) -> Any:
@@ -178,15 +187,21 @@ def _filled_up(answer: Tensor, length: int) -> Tensor:
 
 
 def _quantised(
-    model: openvino.Model, images: Sequence[NDArray[Any] | Sequence[NDArray[Any]]], kept: Sequence[str]
+    model: openvino.Model, images: Sequence[NDArray[Any] | Sequence[NDArray[Any]]], kept: Sequence[str], progress: Report
 ) -> openvino.Model:
+    read = iter(range(1, len(images) + 1))
+
+    def given(image: NDArray[Any] | Sequence[NDArray[Any]]) -> Any:
+        progress(next(read, len(images)), len(images))
+        return tuple(_inputs(image)) if several else _inputs(image)[0]
+
     nncf = without_telemetry("nncf", "precision int8")
     nncf.set_log_level(logging.ERROR)
     several = len(model.inputs) > 1
     with contextlib.redirect_stdout(io.StringIO()):  # its progress bars
         return nncf.quantize(
             model.clone(),
-            nncf.Dataset(images, lambda image: tuple(_inputs(image)) if several else _inputs(image)[0]),
+            nncf.Dataset(images, given),
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(images),
             ignored_scope=nncf.IgnoredScope(names=list(kept)) if kept else None,

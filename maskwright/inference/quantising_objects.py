@@ -19,6 +19,7 @@ from maskwright.inference.quantising import MOST_DROP, Quantisation, layers_of, 
 from maskwright.inference.runtimes import Run, on_openvino
 from maskwright.models.mask_rcnn import MaskRCNN
 from maskwright.models.mask_rcnn.parts import Parts
+from maskwright.progress import Stages
 
 if TYPE_CHECKING:
     import openvino
@@ -28,7 +29,11 @@ MOST_CROPS = 64  # of an image, to calibrate a head on
 
 
 def quantised_objects(
-    net: MaskRCNN, images: Sequence[Tensor], validate: Callable[[Detect], float], most_drop: float = MOST_DROP
+    net: MaskRCNN,
+    images: Sequence[Tensor],
+    validate: Callable[[Detect], float],
+    most_drop: float = MOST_DROP,
+    progress: Stages | None = None,
 ) -> tuple[dict[str, openvino.Model], dict[str, str], Quantisation]:
     """The graphs with ROUNDED in int8, as many of their layers as the score allows, and what was measured.
 
@@ -38,6 +43,7 @@ def quantised_objects(
         images: prepared, (1, C, h, w) each, to calibrate on
         validate: the score of a way to find objects; higher is better
         most_drop: by how much the score may fall, of all graphs together
+        progress: see quantised
 
     Returns:
         the graphs by name, the number type of each ("int8", "bf16" or "fp32"), and the measurement of all
@@ -65,7 +71,9 @@ def quantised_objects(
         try:
             if not seen[name]:
                 raise InputError("no image has objects to calibrate on.")
-            models[name], said = quantised(models[name], seen[name], score, most_drop, before=before, threads=threads)
+            models[name], said = quantised(
+                models[name], seen[name], score, most_drop, before=before, threads=threads, progress=progress
+            )
         except InputError:
             kept += [f"{name} {layer}" for layer in layers[name]]
             continue

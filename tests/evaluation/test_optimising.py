@@ -114,8 +114,8 @@ def test_runtimes_are_measured_and_kept(folder, tmp_path, monkeypatch):
     pixels = np.random.default_rng(1).integers(0, 255, (32, 40, 3)).astype(np.uint8)
     write_probes(tmp_path, [Probe(Image.from_array(pixels), np.full((32, 40), 255))])
     told: list[str] = []
-    found = optimise(tmp_path, progress=told.append)
-    assert told == ["eager fp32", "torch fp32", "openvino fp32"]
+    found = optimise(tmp_path, progress=lambda stage, *_: told.append(stage))
+    assert told == ["measuring eager fp32", "measuring torch fp32", "measuring openvino fp32"]
     assert kept_measurement(model, manifest, CPU) == found.measured
     assert found.to_json()["runtimes"]["images"] == 1
     assert len(found.lines()) == 3

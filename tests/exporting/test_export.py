@@ -54,7 +54,13 @@ def test_alone_it_answers_as_eager_fp32(exported, alone, run, data, tmp_path, to
 
 
 def test_int8_is_calibrated_and_certified(alone, run, data, tmp_path):
-    made = maskwright.export(run, data, to="openvino", precision="int8", tolerance=5.0, out=tmp_path / "out", resamples=10)
+    told: list[tuple[str, int, int]] = []
+    made = maskwright.export(
+        run, data, to="openvino", precision="int8", tolerance=5.0, out=tmp_path / "out", resamples=10,
+        progress=lambda *step: told.append(step),
+    )  # fmt: skip
+    assert list(dict.fromkeys(stage for stage, *_ in told)) == ["scoring int8 against fp32", "calibrating int8", "certifying"]
+    assert all(0 < done <= total for _, done, total in told)
     measured = made.certificate["int8"]
     assert measured["before"] - measured["after"] <= measured["most_drop"] == 0.05
     assert measured["images"] == 6

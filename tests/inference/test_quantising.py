@@ -73,7 +73,11 @@ def test_layers_go_back_until_the_score_holds(model, images, score):
     _, loose = quantised(model, images, score, 1.0)
     drop = loose.before - loose.after
     assert drop > 0.002
-    _, said = quantised(model, images, score, 0.7 * drop)
+    told: list[tuple[str, int, int]] = []
+    _, said = quantised(model, images, score, 0.7 * drop, progress=lambda *step: told.append(step))
+    calibrating = [("calibrating int8", k, 6) for k in range(1, 7)]
+    comparing = [("comparing the layers in int8", k, 3) for k in range(1, 4)]
+    assert told == [*calibrating, *comparing, *calibrating]
     assert said.kept == (layers_of(model)[1],)
     assert said.before - said.after <= 0.7 * drop
     assert said.to_dict()["layers"] == 3
