@@ -42,7 +42,9 @@ from maskwright.inference.runtimes import Way, installed, on_openvino
 from maskwright.instances import Instances
 from maskwright.metrics.instances import AveragePrecision
 from maskwright.metrics.objects import KINDS
-from maskwright.models.mask_rcnn import MaskRCNN, from_torchvision, resized_for
+from maskwright.models.mask_rcnn.model import MaskRCNN
+from maskwright.models.mask_rcnn.scaling import resized_for
+from maskwright.models.mask_rcnn.weights import from_torchvision
 from maskwright.ops.rle import Rle
 from maskwright.transforms import Frame
 

@@ -30,7 +30,8 @@ from maskwright.training.measure import choose_computation
 from maskwright.training.plan import Machine, fingerprint, plan
 from maskwright.training.setup import make_learner
 from maskwright.training.state import Progress
-from maskwright.transforms import Preprocess, augmenter
+from maskwright.transforms import Preprocess
+from maskwright.transforms.augmentation import augmenter
 
 
 def plain_loss(logits: Tensor, target: Tensor) -> Tensor:

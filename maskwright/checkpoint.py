@@ -28,6 +28,7 @@ from maskwright import __version__, models
 from maskwright.classes import ClassMap
 from maskwright.errors import CheckpointError, InputError
 from maskwright.io.write import write_bytes, write_text
+from maskwright.models.outline import Undrawn, outlined
 from maskwright.transforms import Preprocess
 
 FORMAT = 1
@@ -139,7 +140,7 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> tup
         _check_fit(file, manifest, {name: (tuple(s.get_shape()), _DTYPES.get(s.get_dtype())) for name, s in slices.items()})
         weights = {name: stored.get_tensor(name) for name in names}
         _check_finite(file, weights)
-        with torch.random.fork_rng(devices=[]):  # the first weights are overwritten; they may cost nobody a random number
+        with torch.random.fork_rng(devices=[]), Undrawn():  # the first weights are overwritten, and cost nobody a random number
             model = _build(manifest)
         model.load_state_dict(weights)
     return model.to(device).eval(), manifest
@@ -271,7 +272,7 @@ def _check_fit(file: Path, manifest: Manifest, found: _Shapes) -> None:
         CheckpointError: the model is unknown or cannot be built so, or a tensor differs; the first one is named.
     """
     try:
-        with torch.device("meta"), _parameters_at_most(2 * len(found) + 1000):
+        with outlined(), _parameters_at_most(2 * len(found) + 1000):
             wanted = {name: (tuple(t.shape), t.dtype) for name, t in _build(manifest).state_dict().items()}
     except (InputError, ValueError, TypeError, RuntimeError, OverflowError, RecursionError) as error:
         raise CheckpointError(

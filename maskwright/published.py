@@ -20,7 +20,7 @@ from maskwright import models
 from maskwright.checkpoint import Manifest, load_checkpoint
 from maskwright.classes import ClassMap
 from maskwright.errors import CheckpointError, InputError
-from maskwright.models.mask_rcnn import TORCHVISION_V1, TORCHVISION_V2
+from maskwright.models.mask_rcnn.weights import TORCHVISION_V1, TORCHVISION_V2
 from maskwright.transforms import Preprocess
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -33,7 +33,7 @@ class Published:
 
     Attributes:
         model, model_args: of models.build
-        weights: of models.load_weights
+        weights: of models.loading.load_weights
         classes: what the channels mean, by a name that ClassMap.known knows
         trained_on: for people
         sees: settings of Preprocess; default: the shorter side at SHORT_SIDE_PX
@@ -100,7 +100,9 @@ def _published(name: str) -> tuple[nn.Module, Manifest]:
     classes = ClassMap.known(entry.classes)
     with torch.random.fork_rng(devices=[]):  # the first weights are overwritten; they may cost nobody a random number
         net = models.build(entry.model, channels=3, classes=len(classes), **entry.model_args)
-    loaded = models.load_weights(net, entry.weights)
+    from maskwright.models.loading import load_weights  # timm and torchvision, which no run folder needs
+
+    loaded = load_weights(net, entry.weights)
     if loaded.fresh:
         raise CheckpointError(f"{entry.weights}: has no weights for {', '.join(loaded.fresh[:3])}; fetch the file again.")
     manifest = Manifest(

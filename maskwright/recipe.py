@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from maskwright.errors import InputError
-from maskwright.transforms import Augmentation
+from maskwright.transforms.augmentation import Augmentation
 
 
 class Recipe(BaseModel):

@@ -15,6 +15,10 @@ from pathlib import Path
 import pytest
 
 import maskwright
+from maskwright import models
+from maskwright.checkpoint import Manifest
+from maskwright.classes import ClassMap
+from maskwright.transforms import Preprocess
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "maskwright"
@@ -207,6 +211,26 @@ def test_help_is_light_and_quick():
     assert "train" in out
     assert HEAVY & set(out.splitlines()[-1].split()) == set()
     assert seconds < 0.5
+
+
+def test_a_network_of_our_own_runs_without_what_others_stand_on(tmp_path):
+    net = models.build("unet", channels=1, classes=2, width=4, depth=2)
+    classes = ClassMap((0, 1), ("ground", "thing"))
+    manifest = Manifest(
+        model="unet",
+        model_args={"width": 4, "depth": 2},
+        classes=classes.to_dict(),
+        preprocess=Preprocess(1).to_dict(),
+    )
+    maskwright.save_checkpoint(tmp_path, net, manifest)
+    code = (
+        "import sys, numpy as np; from maskwright.inference.files import predict_files; from maskwright import load;"
+        "load(sys.argv[1])(np.zeros((40, 50), np.uint8)); print(*sys.modules)"
+    )
+    out, _ = run_python(code, str(tmp_path))
+    loaded = set(out.split())
+    assert "torch" in loaded
+    assert {"timm", "torchvision", "torch._dynamo"} & loaded == set()
 
 
 @pytest.mark.parametrize("module", ["maskwright.errors", "maskwright.classes"])

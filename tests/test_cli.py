@@ -18,7 +18,7 @@ from maskwright.cli import app, listing
 from maskwright.cli.options import settings
 from maskwright.cli.output import folder_for, print_json, print_table
 from maskwright.errors import InputError, Interrupted
-from maskwright.models.mask_rcnn import TINY as TINY_OBJECTS
+from maskwright.models.mask_rcnn.model import TINY as TINY_OBJECTS
 from maskwright.training.run import train
 
 TINY = ("--set", "batch=2", "--set", "model_args={width: 4, depth: 2}")

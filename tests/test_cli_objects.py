@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from maskwright.models.mask_rcnn import TINY
+from maskwright.models.mask_rcnn.model import TINY
 
 
 @pytest.fixture(scope="module")

@@ -68,8 +68,8 @@ class Broken(Plain):
 
 @pytest.fixture(autouse=True)
 def more_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, build in (("plain", Plain), ("broken", Broken)):
-        monkeypatch.setitem(MODELS, name, Entry(build, task="semantic", paper="0000.00000", summary=name))
+    for name, net in (("plain", Plain), ("broken", Broken)):
+        monkeypatch.setitem(MODELS, name, Entry(f"{__name__}:{net.__name__}", task="semantic", paper="0000.00000", summary=name))
 
 
 @pytest.fixture(scope="module")

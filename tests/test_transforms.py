@@ -9,7 +9,8 @@ from torchvision import tv_tensors
 
 from maskwright.errors import InputError
 from maskwright.io.image import Image, Statistics
-from maskwright.transforms import Augmentation, Frame, Preprocess, RandomWindow, augmenter, resize_target
+from maskwright.transforms import Frame, Preprocess, resize_target
+from maskwright.transforms.augmentation import Augmentation, RandomWindow, augmenter
 
 STILL = Augmentation(**dict.fromkeys(Augmentation.__dataclass_fields__, 0.0))
 

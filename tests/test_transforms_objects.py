@@ -10,7 +10,8 @@ from torchvision import tv_tensors
 from maskwright.classes import ClassMap
 from maskwright.instances import Instances
 from maskwright.ops.rle import Rle
-from maskwright.transforms import Augmentation, augmenter, layered, paste_objects
+from maskwright.transforms.augmentation import Augmentation, augmenter
+from maskwright.transforms.objects import layered, paste_objects
 
 CLASSES = ClassMap((0, 3, 7), ("background", "cell", "nucleus"))
 

@@ -29,9 +29,10 @@ from torchvision.transforms import v2
 from maskwright.data.dataset import Dataset, Pair
 from maskwright.data.truths import truth_of_layers
 from maskwright.errors import InputError
-from maskwright.models.mask_rcnn import Truth
+from maskwright.models.mask_rcnn.truth import Truth
 from maskwright.sample import Sample
-from maskwright.transforms import ObjectLayers, Preprocess, layered, paste_objects, resize_target
+from maskwright.transforms import Preprocess, resize_target
+from maskwright.transforms.objects import ObjectLayers, layered, paste_objects
 
 # What is true of an image: channel numbers (h, w) uint8, or its objects.
 Target = Tensor | ObjectLayers

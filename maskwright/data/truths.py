@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from maskwright.models.mask_rcnn.truth import Truth
-from maskwright.transforms import ObjectLayers
+from maskwright.transforms.objects import ObjectLayers
 
 
 def truth_of_layers(objects: ObjectLayers) -> Truth:

@@ -31,7 +31,7 @@ from maskwright.inference.quantising_objects import quantised_objects
 from maskwright.inference.runtimes import Run, Way, require
 from maskwright.instances import Instances
 from maskwright.io.image import Image
-from maskwright.models.mask_rcnn import MaskRCNN
+from maskwright.models.mask_rcnn.model import MaskRCNN
 from maskwright.progress import Report, Stages, of_stage
 from maskwright.sample import Sample
 

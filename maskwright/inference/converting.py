@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch._dynamo.exc import UserError
-from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from maskwright.errors import InputError, MissingExtraError
 from maskwright.inference.telemetry import without_telemetry
@@ -57,6 +55,10 @@ def traced(module: nn.Module, example: Sequence[Tensor], dynamic: Dynamic | None
     Raises:
         InputError: what the module does depends on the values of its input, or fixes a size that should be free.
     """
+    # The tracer takes seconds and memory that nothing needs where a conversion is kept.
+    from torch._dynamo.exc import UserError
+    from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+
     try:
         with torch.no_grad(), _quiet():
             return torch.export.export(

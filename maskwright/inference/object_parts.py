@@ -8,7 +8,7 @@ up to steps of STEP; what is computed for the filling is cut off again.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -18,10 +18,12 @@ from maskwright.errors import InputError
 from maskwright.inference.converting import free_axes
 from maskwright.inference.objects import Detect
 from maskwright.inference.runtimes import Run, Way, compiled
-from maskwright.models.mask_rcnn import MaskRCNN
 from maskwright.models.mask_rcnn.heads import BOX_PX, MASK_PX
 from maskwright.models.mask_rcnn.parts import BoxGraph, Looked, LookGraph, MaskGraph, Parts
 from maskwright.models.outputs import Detections
+
+if TYPE_CHECKING:
+    from maskwright.models.mask_rcnn.model import MaskRCNN
 
 GRAPHS = ("look", "boxes", "masks")  # of graphs_of, in the order of parts_of
 STEP = 8
@@ -99,6 +101,8 @@ def detect_by(net: nn.Module, parts: Parts) -> Detect:
 
 
 def _checked(net: nn.Module) -> MaskRCNN:
+    from maskwright.models.mask_rcnn.model import MaskRCNN  # timm and torchvision, which other networks do not need
+
     if not isinstance(net, MaskRCNN):
         raise InputError(f"{type(net).__name__} finds objects in another way than Mask R-CNN; run it on torch.")
     return net

@@ -13,7 +13,7 @@ from maskwright.classes import ClassMap
 from maskwright.errors import InputError
 from maskwright.inference.backends import computing
 from maskwright.instances import Instances
-from maskwright.models.mask_rcnn import pasted
+from maskwright.models.mask_rcnn.paste import pasted
 from maskwright.models.outputs import Detections
 from maskwright.transforms import Frame
 

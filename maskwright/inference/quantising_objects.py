@@ -17,7 +17,7 @@ from maskwright.inference.object_parts import GRAPHS, detect_by, graphs_of, part
 from maskwright.inference.objects import Detect
 from maskwright.inference.quantising import MOST_DROP, Quantisation, layers_of, quantised
 from maskwright.inference.runtimes import Run, on_openvino
-from maskwright.models.mask_rcnn import MaskRCNN
+from maskwright.models.mask_rcnn.model import MaskRCNN
 from maskwright.models.mask_rcnn.parts import Parts
 from maskwright.progress import Stages
 

@@ -19,7 +19,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from maskwright.models.mask_rcnn import MaskRCNN
+from maskwright.models.mask_rcnn.model import MaskRCNN
+from maskwright.models.outline import outlined
 from maskwright.models.registry import build, entry_of
 from maskwright.models.sizes import resized
 from maskwright.models.weight_sources import licence_of
@@ -61,7 +62,7 @@ def describe(name: str, model_args: Mapping[str, Any] | None = None) -> Descript
     """
     given = dict(channels=CHANNELS, classes=CLASSES, **(model_args or {}))
     entry = entry_of(name)
-    with torch.device("meta"):
+    with outlined():
         outline = build(name, **given).eval()
     with torch.random.fork_rng(devices=[]):
         field = receptive_field(fixed_part(build(name, **given).eval(), entry.task), CHANNELS)

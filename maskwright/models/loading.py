@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import timm
-import torch
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
@@ -23,8 +22,9 @@ from maskwright.models.deeplab import DeepLabV3
 from maskwright.models.encoders import FromTimm
 from maskwright.models.fcn import FCN, fcn_weights
 from maskwright.models.fcn_resnet import FCNResNet, from_torchvision
-from maskwright.models.mask_rcnn import MaskRCNN
-from maskwright.models.mask_rcnn import from_torchvision as detector_from_torchvision
+from maskwright.models.mask_rcnn.model import MaskRCNN
+from maskwright.models.mask_rcnn.weights import from_torchvision as detector_from_torchvision
+from maskwright.models.outline import outlined
 from maskwright.models.weight_files import in_timms_names, read_weights, spelling
 from maskwright.models.weight_sources import find_weights
 
@@ -211,7 +211,7 @@ def _keys_of_the_classifier(name: str) -> set[str]:
     """Every key that timm's whole classifier has, head included; on the meta device, so that it costs no memory."""
     if not name:
         return set()
-    with torch.device("meta"):
+    with outlined():
         return {spelling(k) for k in timm.create_model(name, pretrained=False).state_dict()}
 
 

@@ -1,4 +1,8 @@
-"""All models by name, and the one function that builds them."""
+"""All models by name, and the one function that builds them.
+
+A network's module is imported when the first one is built: timm and torchvision, which many stand on, take seconds and memory
+that the others have no use for.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
+from pkgutil import resolve_name
 
-import torch
 from torch import nn
 
 from maskwright.errors import InputError
-from maskwright.models.bisenet import BiSeNetV2
-from maskwright.models.deeplab import DeepLabV3, DeepLabV3Plus
-from maskwright.models.eomt import EoMT
-from maskwright.models.fcn import FCN, FCNGoogLeNet
-from maskwright.models.fcn_resnet import FCNResNet
-from maskwright.models.fpn import FPN, UPerNet
-from maskwright.models.mask_rcnn import MaskRCNN
-from maskwright.models.segnet import SegNet, SegNetBasic
-from maskwright.models.unet import UNet
-from maskwright.models.unetpp import UNetPlusPlus
+from maskwright.models.outline import outlined
 
 
 @dataclass(frozen=True)
@@ -29,18 +24,26 @@ class Entry:
     """One model.
 
     Attributes:
-        build: takes channels, classes and the model's own arguments by keyword
+        made_by: "module:class"
         task: "semantic": (B, C, H, W) to logits (B, K, H, W); "instance": to Detections, and with truths to InstanceLosses
         paper: arXiv number
         summary: one line for `maskwright models`
         weights: what `--weights` takes for it, as it is written there; NAME stands for any, as in "timm:NAME"
+        first: what the class takes first, the same for all of this name
     """
 
-    build: Callable[..., nn.Module]
+    made_by: str
     task: str
     paper: str
     summary: str
     weights: tuple[str, ...] = ()
+    first: tuple[object, ...] = ()
+
+    @property
+    def build(self) -> Callable[..., nn.Module]:
+        """Takes channels, classes and the model's own arguments by keyword."""
+        made: Callable[..., nn.Module] = resolve_name(self.made_by)
+        return partial(made, *self.first) if self.first else made
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -53,93 +56,113 @@ ON_TIMM = ("timm:NAME", "pip:efficientnet_lite0")
 
 MODELS: dict[str, Entry] = {
     "unet": Entry(
-        UNet,
+        "maskwright.models.unet:UNet",
         task="semantic",
         paper="1505.04597",
         summary="U-Net as drawn, padded, or on any timm encoder",
         weights=ON_TIMM,
     ),
     "unetpp": Entry(
-        UNetPlusPlus,
+        "maskwright.models.unetpp:UNetPlusPlus",
         task="semantic",
         paper="1807.10165",
         summary="U-Net++: nested columns between the paths",
         weights=ON_TIMM,
     ),
     "fcn32s": Entry(
-        partial(FCN, 32),
+        "maskwright.models.fcn:FCN",
         task="semantic",
         paper="1411.4038",
         summary="FCN-32s on VGG-16",
         weights=("torchvision:vgg16",),
+        first=(32,),
     ),
     "fcn16s": Entry(
-        partial(FCN, 16),
+        "maskwright.models.fcn:FCN",
         task="semantic",
         paper="1411.4038",
         summary="FCN-16s: scores of pool4 added",
         weights=("torchvision:vgg16",),
+        first=(16,),
     ),
     "fcn8s": Entry(
-        partial(FCN, 8),
+        "maskwright.models.fcn:FCN",
         task="semantic",
         paper="1411.4038",
         summary="FCN-8s: scores of pool4 and pool3 added",
         weights=("torchvision:vgg16",),
+        first=(8,),
     ),
     "fcn_googlenet": Entry(
-        FCNGoogLeNet,
+        "maskwright.models.fcn:FCNGoogLeNet",
         task="semantic",
         paper="1411.4038",
         summary="FCN-32s on GoogLeNet",
         weights=("torchvision:googlenet",),
     ),
     "segnet": Entry(
-        SegNet,
+        "maskwright.models.segnet:SegNet",
         task="semantic",
         paper="1511.00561",
         summary="SegNet: VGG-16 down and up, unpooling by positions",
         weights=("torchvision:vgg16_bn",),
     ),
     "segnet_basic": Entry(
-        SegNetBasic,
+        "maskwright.models.segnet:SegNetBasic",
         task="semantic",
         paper="1511.00561",
         summary="SegNet-Basic: four 7x7 convolutions each way",
     ),
-    "bisenetv2": Entry(BiSeNetV2, task="semantic", paper="2004.02147", summary="BiSeNetV2: real time, trained from scratch"),
+    "bisenetv2": Entry(
+        "maskwright.models.bisenet:BiSeNetV2",
+        task="semantic",
+        paper="2004.02147",
+        summary="BiSeNetV2: real time, trained from scratch",
+    ),
     "fcn_resnet": Entry(
-        FCNResNet,
+        "maskwright.models.fcn_resnet:FCNResNet",
         task="semantic",
         paper="1411.4038",
         summary="FCN on a dilated ResNet, torchvision's form",
         weights=("torchvision:fcn_resnet50", *ON_TIMM),
     ),
     "deeplabv3": Entry(
-        DeepLabV3,
+        "maskwright.models.deeplab:DeepLabV3",
         task="semantic",
         paper="1706.05587",
         summary="DeepLabV3: atrous pyramid pooling on any timm encoder",
         weights=("torchvision:deeplabv3_resnet50", *ON_TIMM),
     ),
     "deeplabv3plus": Entry(
-        DeepLabV3Plus,
+        "maskwright.models.deeplab:DeepLabV3Plus",
         task="semantic",
         paper="1802.02611",
         summary="DeepLabV3+: the same with a small decoder",
         weights=ON_TIMM,
     ),
-    "fpn": Entry(FPN, task="semantic", paper="1901.02446", summary="Panoptic FPN's semantic branch", weights=ON_TIMM),
-    "upernet": Entry(UPerNet, task="semantic", paper="1807.10221", summary="UPerNet: pyramid pooling and FPN", weights=ON_TIMM),
+    "fpn": Entry(
+        "maskwright.models.fpn:FPN",
+        task="semantic",
+        paper="1901.02446",
+        summary="Panoptic FPN's semantic branch",
+        weights=ON_TIMM,
+    ),
+    "upernet": Entry(
+        "maskwright.models.fpn:UPerNet",
+        task="semantic",
+        paper="1807.10221",
+        summary="UPerNet: pyramid pooling and FPN",
+        weights=ON_TIMM,
+    ),
     "eomt": Entry(
-        EoMT,
+        "maskwright.models.eomt:EoMT",
         task="semantic",
         paper="2503.19108",
         summary="EoMT: a plain ViT with queries, no decoder",
         weights=("timm:NAME",),
     ),
     "mask_rcnn": Entry(
-        MaskRCNN,
+        "maskwright.models.mask_rcnn.model:MaskRCNN",
         task="instance",
         paper="1703.06870",
         summary="Mask R-CNN: class, box and mask of every object",
@@ -178,7 +201,7 @@ def class_axes(name: str, *, channels: int, classes: int, **model_args: object) 
     Edge cases: an axis of as many entries as there are classes, but for another reason, is not taken for one of classes; nor is
     one with several slices a class, as the sides of boxes, which starts anew where the classes change.
     """
-    with torch.device("meta"):
+    with outlined():
         one, more = (build(name, channels=channels, classes=k, **model_args).state_dict() for k in (classes, classes + 1))
     found = {}
     for key, weight in one.items():

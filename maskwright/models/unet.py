@@ -12,6 +12,7 @@ Weights: none; a timm encoder may start from a file (loading.load_weights).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -19,9 +20,11 @@ from torch import Tensor, nn
 
 from maskwright.errors import InputError
 from maskwright.models.arguments import check_choice, check_counts, check_flag, check_share, check_whole
-from maskwright.models.encoders import TimmEncoder
 from maskwright.models.layers import NORMS, UPS, Stage, TwoConvs, he_init
 from maskwright.models.sizes import check_image, cropped, on_grid
+
+if TYPE_CHECKING:
+    from maskwright.models.encoders import TimmEncoder
 
 WIDTH, DEPTH, MAX_WIDTH = 64, 4, 1024
 MOST_DEPTH = 8  # the deepest map's pixel then stands for 256 x 256; deeper nets would only pad
@@ -85,6 +88,8 @@ class UNet(nn.Module):
         self.channels, self.classes, self.padded = channels, classes, padded
         self.encoder: TimmEncoder | Contracting
         if encoder is not None:
+            from maskwright.models.encoders import TimmEncoder  # timm, which a path of our own does not need
+
             self.encoder = TimmEncoder(encoder, channels)
         else:
             widths = tuple(min(width * 2**i, max_width) for i in range(depth + 1))

@@ -10,17 +10,20 @@ Weights: none; a timm encoder may start from a file (loading.load_weights).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from maskwright.errors import InputError
 from maskwright.models.arguments import check_choice, check_counts, check_flag, check_whole
-from maskwright.models.encoders import TimmEncoder
 from maskwright.models.layers import NORMS, UPS, TwoConvs, Up, he_init
 from maskwright.models.outputs import WithAuxiliary
 from maskwright.models.sizes import check_image, cropped, on_grid, resized
 from maskwright.models.unet import MOST_DEPTH, Contracting
+
+if TYPE_CHECKING:
+    from maskwright.models.encoders import TimmEncoder
 
 WIDTH, DEPTH = 32, 4
 
@@ -73,6 +76,8 @@ class UNetPlusPlus(nn.Module):
         self.channels, self.classes = channels, classes
         self.encoder: TimmEncoder | Contracting
         if encoder is not None:
+            from maskwright.models.encoders import TimmEncoder  # timm, which a path of our own does not need
+
             self.encoder = TimmEncoder(encoder, channels)
             widths = [min(256, 16 * stride) for stride in self.encoder.strides[:-1]]
         else:

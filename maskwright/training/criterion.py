@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from maskwright import losses
 from maskwright.errors import InputError
 from maskwright.losses.mask_classification import mask_classification
-from maskwright.models.mask_rcnn import Truth
+from maskwright.models.mask_rcnn.truth import Truth
 from maskwright.models.outputs import InstanceLosses, Output, Queries, WithAuxiliary
 from maskwright.recipe import Recipe
 

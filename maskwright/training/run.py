@@ -45,7 +45,8 @@ from maskwright.training.state import Progress, load_state
 from maskwright.training.stopping import interruptible, stop_signals
 from maskwright.training.validate import keep_probes, validate, with_runtimes
 from maskwright.training.watch import Watch
-from maskwright.transforms import Preprocess, augmenter
+from maskwright.transforms import Preprocess
+from maskwright.transforms.augmentation import augmenter
 
 Arrays = tuple[Sequence[NDArray[Any]], Sequence[NDArray[Any]]]
 MEASURING_SHARE = 0.1  # of the time that training took, for measuring the runtimes

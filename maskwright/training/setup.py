@@ -15,6 +15,8 @@ from maskwright.checkpoint import Manifest
 from maskwright.classes import ClassMap
 from maskwright.errors import InputError
 from maskwright.models.encoders import TimmEncoder
+from maskwright.models.loading import load_weights
+from maskwright.models.outline import outlined
 from maskwright.published import load_model
 from maskwright.recipe import Recipe
 from maskwright.training.criterion import BY_QUERIES, criterion_of
@@ -87,7 +89,7 @@ def check_buildable(recipe: Recipe, classes: int, *, trained: bool) -> None:
     Raises:
         InputError: see models.build and criterion_of; or frozen_stages is more than there is to keep.
     """
-    with torch.device("meta"):
+    with outlined():
         net = models.build(recipe.model, channels=recipe.channels, classes=classes, **recipe.model_args)
     criterion_of(recipe)
     if recipe.frozen_stages and not trained:
@@ -116,7 +118,7 @@ def make_learner(
             axes = models.class_axes(recipe.model, channels=recipe.channels, classes=len(classes), **recipe.model_args)
             fresh = parent.give_weights(net, classes, axes)
     elif recipe.weights is not None:
-        models.load_weights(net, recipe.weights)
+        load_weights(net, recipe.weights)
     if recipe.frozen_stages:
         _freeze(net, recipe.frozen_stages, fresh)
     net = net.to(device).to(memory_format=memory_format(recipe))
@@ -133,12 +135,12 @@ def with_weights(recipe: Recipe, classes: int, keep: Collection[str] = ()) -> tu
     Settings in `keep` were given and stay; so does the planned normalisation of images other than grey or colour in 8 bit.
 
     Raises:
-        InputError, CheckpointError: see models.load_weights.
+        InputError, CheckpointError: see load_weights.
     """
     if recipe.weights is None:
         return recipe, None
     net = models.build(recipe.model, channels=recipe.channels, classes=classes, **recipe.model_args)
-    loaded = models.load_weights(net, recipe.weights)
+    loaded = load_weights(net, recipe.weights)
     anew = f"; {len(loaded.fresh)} of the net's weights start anew ({', '.join(loaded.fresh[:3])}, ...)" if loaded.fresh else ""
     recipe = recipe.with_settings({"weights": recipe.weights}, f"first layer {loaded.first_layer}{anew}")
     if recipe.scaling != "range" or recipe.channels not in (1, 3) or loaded.mean is None or loaded.std is None:

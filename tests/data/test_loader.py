@@ -12,7 +12,8 @@ from maskwright.classes import ClassMap
 from maskwright.data.dataset import Dataset
 from maskwright.data.loader import PreparedPairs, StepBatches, training_batches
 from maskwright.errors import InputError
-from maskwright.transforms import Augmentation, Preprocess, augmenter
+from maskwright.transforms import Preprocess
+from maskwright.transforms.augmentation import Augmentation, augmenter
 
 TWO = ClassMap((0, 1), ("background", "square"))
 

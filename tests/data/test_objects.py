@@ -18,10 +18,11 @@ from maskwright.data.truths import truth_of_layers
 from maskwright.errors import InputError
 from maskwright.instances import Instances
 from maskwright.io.write import write_png
-from maskwright.models.mask_rcnn import Truth
-from maskwright.models.mask_rcnn.truth import truth_of
+from maskwright.models.mask_rcnn.truth import Truth, truth_of
 from maskwright.ops.rle import Rle
-from maskwright.transforms import Augmentation, Preprocess, augmenter, layered
+from maskwright.transforms import Preprocess
+from maskwright.transforms.augmentation import Augmentation, augmenter
+from maskwright.transforms.objects import layered
 
 STILL = dict.fromkeys(Augmentation.__dataclass_fields__, 0.0)
 

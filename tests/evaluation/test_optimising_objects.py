@@ -23,7 +23,7 @@ from maskwright.inference.predictor import Predictor
 from maskwright.inference.prepared import Prepared
 from maskwright.inference.quantising_objects import MOST_CROPS, quantised_objects
 from maskwright.io.write import write_png
-from maskwright.models.mask_rcnn import TINY, MaskRCNN
+from maskwright.models.mask_rcnn.model import TINY, MaskRCNN
 from maskwright.transforms import Preprocess
 
 CLASSES = ClassMap((0, 1, 2), ("background", "box", "bar"))

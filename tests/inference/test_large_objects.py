@@ -23,7 +23,7 @@ from maskwright.inference.predictor import Predictor
 from maskwright.instances import Instances
 from maskwright.io.masks import read_mask
 from maskwright.io.read import read_image
-from maskwright.models.mask_rcnn import TINY, MaskRCNN
+from maskwright.models.mask_rcnn.model import TINY, MaskRCNN
 from maskwright.ops.components import components
 from maskwright.result import Segmentation
 from maskwright.transforms import Preprocess

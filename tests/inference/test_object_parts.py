@@ -17,7 +17,7 @@ from maskwright.inference.predictor import Predictor
 from maskwright.inference.probes import Probe
 from maskwright.inference.runtimes import Way
 from maskwright.io.image import Image
-from maskwright.models.mask_rcnn import TINY, MaskRCNN
+from maskwright.models.mask_rcnn.model import TINY, MaskRCNN
 from maskwright.transforms import Preprocess
 
 CLASSES = ClassMap((0, 1, 2, 3), ("background", "tanker", "vessel", "buoy"))

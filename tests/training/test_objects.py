@@ -16,7 +16,7 @@ from maskwright.errors import InputError, Interrupted
 from maskwright.evaluation import ObjectEvaluation, evaluate
 from maskwright.inference.files import predict_files
 from maskwright.inference.predictor import Predictor
-from maskwright.models.mask_rcnn import TINY
+from maskwright.models.mask_rcnn.model import TINY
 from maskwright.recipe import Recipe
 from maskwright.training import train
 from maskwright.training.log import read_log

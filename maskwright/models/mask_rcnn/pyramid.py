@@ -8,13 +8,16 @@ semantic segmentation, has other norms and activations and no coarsest level.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskwright.errors import InputError
 from maskwright.models.context import norm_of
-from maskwright.models.encoders import TimmEncoder
+
+if TYPE_CHECKING:
+    from maskwright.models.encoders import TimmEncoder
 
 FINEST = 4  # stride of the finest level
 

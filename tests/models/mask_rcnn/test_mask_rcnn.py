@@ -11,11 +11,14 @@ from torch import nn
 from torch.testing import assert_close
 
 from maskwright.errors import InputError
-from maskwright.models.mask_rcnn import TINY, MaskRCNN, Truth, batch_of, pasted, truth_of
 from maskwright.models.mask_rcnn.anchors import anchors_of
 from maskwright.models.mask_rcnn.heads import BOX_PX
+from maskwright.models.mask_rcnn.model import TINY, MaskRCNN
+from maskwright.models.mask_rcnn.paste import pasted
 from maskwright.models.mask_rcnn.proposals import fixed, propose
 from maskwright.models.mask_rcnn.roi import pooled, rois_of
+from maskwright.models.mask_rcnn.scaling import batch_of
+from maskwright.models.mask_rcnn.truth import Truth, truth_of
 from maskwright.models.outputs import InstanceLosses
 from maskwright.ops.rle import Rle
 

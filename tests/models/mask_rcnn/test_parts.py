@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from maskwright.models.mask_rcnn import TINY, MaskRCNN
+from maskwright.models.mask_rcnn.model import TINY, MaskRCNN
 from maskwright.models.mask_rcnn.parts import BoxGraph, LookGraph, MaskGraph
 
 

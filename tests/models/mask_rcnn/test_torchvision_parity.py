@@ -19,16 +19,11 @@ from torchvision.models.detection._utils import overwrite_eps
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.ops import FrozenBatchNorm2d
 
-from maskwright.models.mask_rcnn import (
-    TORCHVISION_V1,
-    TORCHVISION_V2,
-    MaskRCNN,
-    batch_of,
-    from_torchvision,
-    pasted,
-    resized_for,
-    truth_of,
-)
+from maskwright.models.mask_rcnn.model import MaskRCNN
+from maskwright.models.mask_rcnn.paste import pasted
+from maskwright.models.mask_rcnn.scaling import batch_of, resized_for
+from maskwright.models.mask_rcnn.truth import truth_of
+from maskwright.models.mask_rcnn.weights import TORCHVISION_V1, TORCHVISION_V2, from_torchvision
 from maskwright.models.sizes import resized
 from maskwright.ops.rle import Rle
 

@@ -12,7 +12,8 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from maskwright.models.mask_rcnn import TINY, MaskRCNN, Truth, truth_of
+from maskwright.models.mask_rcnn.model import TINY, MaskRCNN
+from maskwright.models.mask_rcnn.truth import Truth, truth_of
 from maskwright.ops.rle import Rle
 
 HW = (64, 96)
