@@ -45,6 +45,7 @@ class Engine:
     Attributes:
         way: what the next image runs on
         streams: images that the graph computes side by side, where many come
+        together: images that go through the network in one pass, where many come and torch computes
         refused: a line for each way that was measured just now and does not agree
 
     Raises:
@@ -66,6 +67,7 @@ class Engine:
         self._prepared = Prepared.find(run, weights_hash(model)) if self.way.precision == "int8" else None
         self.device, self.streams, self._run = device, min(MOST_STREAMS, torch.get_num_threads()), run
         self.refused: tuple[str, ...] = ()
+        self.together = 1
         self._model, self._manifest, self._exact = model.to(device).eval(), manifest, exact
         self._wishes = runtime, precision
         self._lock = Lock()
@@ -88,16 +90,20 @@ class Engine:
             pixels: of all of them together, where they are not about as large as the probes: tiles
         """
         with self._lock:
-            if self._fixed():
+            if self._exact or self.way.precision == "int8":
                 return self.way
             if pixels is not None:
                 images = self._as_probes(images, pixels)
-            measured = kept_measurement(self._model, self._manifest, self.device)
-            if measured is None and images is not None:
+            measured, fixed = kept_measurement(self._model, self._manifest, self.device), self._fixed()
+            if measured is None and images is not None and not fixed:
                 measured = self._measured_now(images)
-            if measured is not None:
+            if measured is None:
+                return self.way
+            if not fixed:
                 self.way = best_way(measured, self.way, *self._wishes, images)
                 self.streams = measured.streams
+            best = measured.best()
+            self.together = measured.together if best and str(self.way) == best.way else 1
         return self.way
 
     def graph(self, *, many: bool) -> GraphLabels | None:
@@ -141,7 +147,7 @@ class Engine:
 
     def _fixed(self) -> bool:
         """Whether there is nothing to choose: both wishes are said, or no other runtime is there."""
-        if self._exact or "auto" not in self._wishes or self._wishes[1] == "int8" or self._wishes[0] == "torch":
+        if "auto" not in self._wishes or self._wishes[0] == "torch":
             return True
         return all(way.runtime == "torch" for way in ways_on(self.device))
 

@@ -27,14 +27,17 @@ from maskwright.checkpoint import Manifest, weights_hash
 from maskwright.classes import ClassMap
 from maskwright.errors import InputError
 from maskwright.inference.agreement import Agreement, Comparison
-from maskwright.inference.backends import computes_bf16
+from maskwright.inference.backends import computes_bf16, forward_on
 from maskwright.inference.cache import cache_folder, key_of
 from maskwright.inference.labelling import GraphLabels, Labels, covered_by, labels_on_torch, objects_on
 from maskwright.inference.probes import Probe
 from maskwright.inference.runtimes import RUNTIMES, Way, version_of, ways_on
+from maskwright.inference.tiled import WHOLE_IMAGE_PX
 from maskwright.io.write import write_json
 
 ORDER = ("bf16", "fp16", "fp32")  # in which the number types are tried
+MOST_TOGETHER = 16  # images in one pass
+PASSES = 3  # that are timed for each number of images, the quickest counts
 FAILED = 0.0  # milliseconds and seconds of what gave no answer
 CONVERSION_S = 15.0  # what converting a network takes at most, roughly; how long it took is only known afterwards
 
@@ -49,6 +52,7 @@ class Measurement:
         reference_ms: milliseconds an image in eager fp32
         ways: each with how it agreed, quickest first
         streams: how many images the quickest one had best compute side by side, where many come
+        together: how many it had best take in one pass; of torch, which has no streams
     """
 
     machine: dict[str, str]
@@ -56,6 +60,7 @@ class Measurement:
     reference_ms: float
     ways: tuple[Agreement, ...]
     streams: int = 1
+    together: int = 1
 
     def best(self, runtimes: Collection[str] = RUNTIMES, precisions: Collection[str] = ORDER) -> Agreement | None:
         """The quickest way that agrees, of these runtimes and number types; None where none does."""
@@ -76,6 +81,8 @@ class Measurement:
             agrees = f"{w.changed:.3%} of the pixels change, no class moves by more than {moved:.2f} points"
             verdict = f"refused: {w.refused}" if w.refused else agrees
             rows.append(f"{w.way}: {w.ms:.0f} ms an image, {w.start_s:.1f} s to start; {verdict}")
+        if self.together > 1:
+            rows.append(f"many images: {self.together} of them in one pass")
         return rows
 
     def to_dict(self) -> dict[str, Any]:
@@ -84,7 +91,8 @@ class Measurement:
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Self:
         ways = tuple(Agreement.from_dict(way) for way in given["ways"])
-        return cls(dict(given["machine"]), int(given["images"]), float(given["reference_ms"]), ways, int(given["streams"]))
+        counts = int(given["streams"]), int(given.get("together", 1))
+        return cls(dict(given["machine"]), int(given["images"]), float(given["reference_ms"]), ways, *counts)
 
 
 def here(device: torch.device) -> dict[str, str]:
@@ -138,9 +146,14 @@ def measure(
             found.append(Agreement(str(way), FAILED, FAILED, 0.0, {}, refused=why))
     measured = Measurement(here(device), len(probes), reference_ms, tuple(sorted(found, key=lambda f: (f.ms == FAILED, f.ms))))
     best = measured.best()
-    if best is None or best.way.startswith(("torch", "compile")) or manifest.task == "instance":
+    if best is None or manifest.task == "instance":
         return measured
-    return replace(measured, streams=_streams(model, manifest, Way(*best.way.split()), probes))  # type: ignore[arg-type]
+    way = Way(*best.way.split())  # type: ignore[arg-type]
+    if way.runtime == "torch":
+        return replace(measured, together=_together(model, manifest, device, way.precision, probes))
+    if way.runtime == "compile":
+        return measured
+    return replace(measured, streams=_streams(model, manifest, way, probes))
 
 
 def kept_measurement(model: nn.Module, manifest: Manifest, device: torch.device) -> Measurement | None:
@@ -229,9 +242,26 @@ def _streams(model: nn.Module, manifest: Manifest, way: Way, probes: Sequence[Pr
     return min(spent, key=lambda streams: spent[streams])
 
 
-def _counts(threads: int) -> list[int]:
-    """1, 2, 4, ... up to the threads, which share among the streams."""
-    return [1 << k for k in range(threads.bit_length()) if 1 << k <= threads]
+def _together(model: nn.Module, manifest: Manifest, device: torch.device, precision: str, probes: Sequence[Probe]) -> int:
+    """The least number of images in one pass that takes no more than 5 % longer an image than the best one."""
+    x, _ = manifest.preprocessing()(probes[len(probes) // 2].image)
+    most = max(1, min(MOST_TOGETHER, WHOLE_IMAGE_PX // (x.shape[2] * x.shape[3])))
+    forward, spent = forward_on(model, device, precision), {}
+    for count in _counts(most):
+        images = x.repeat(count, 1, 1, 1)
+        forward(images)
+        times = []
+        for _ in range(PASSES):
+            began = time.perf_counter()
+            forward(images)[..., 0, 0].cpu()  # a GPU answers before it has computed
+            times.append(time.perf_counter() - began)
+        spent[count] = min(times) / count
+    return next(count for count, seconds in spent.items() if seconds <= 1.05 * min(spent.values()))
+
+
+def _counts(most: int) -> list[int]:
+    """1, 2, 4, ... up to a number: of threads, which share among the streams, or of images in one pass."""
+    return [1 << k for k in range(most.bit_length())]
 
 
 def _timed(labels: Labels, probes: Sequence[Probe]) -> tuple[list[NDArray[Any]], float, float]:

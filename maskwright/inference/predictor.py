@@ -11,7 +11,7 @@ another runtime was asked for, and labels alone are wanted, all of it is one gra
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -36,6 +36,7 @@ from maskwright.inference.objects import MIN_SCORE, decode_objects
 from maskwright.inference.proof import owned_bands
 from maskwright.inference.tiled import in_pieces, tiles_for
 from maskwright.inference.tiling import Tiling
+from maskwright.inference.together import Kind, alike
 from maskwright.inference.tta import flipped
 from maskwright.inference.uncertainty import check_samples, monte_carlo
 from maskwright.instances import Instances
@@ -232,36 +233,62 @@ class Predictor:
         confidence: bool = False,
         probabilities: bool = False,
         readers: int = 2,
+        live: bool = False,
     ) -> Generator[Segmentation | Failure, None, None]:
         """Answers in the order of the sources, one at a time, while the next images are read in the background.
 
         Args:
             sources: any iterable; it is read only a few images ahead of the answers
             on_error: "raise" stops at an image that cannot be used; "yield" gives a Failure in its place and goes on
-            readers: threads that read; as many images and one more are held in memory
+            live: no image waits for the next one, as those of a camera; else neighbours of one size may go through the network
+                together, if that was measured to be quicker (prepare)
+            readers: threads that read; as many images and one more are held in memory, and those that go together
         """
         if on_error not in ("raise", "yield"):
             raise InputError(f"on_error is {on_error!r}; known: 'raise', 'yield'.")
         if isinstance(sources, (str, Path, Image, np.ndarray)):
             raise InputError("many() takes several images; call the predictor itself for one.")
-        return self._many(sources, on_error == "yield", (confidence, probabilities), readers)
+        return self._many(sources, on_error == "yield", (confidence, probabilities), readers, live)
 
     def _many(
-        self, sources: Iterable[Source], keep_going: bool, wanted: Options, readers: int
+        self, sources: Iterable[Source], keep_going: bool, wanted: Options, readers: int, live: bool = False
     ) -> Generator[Segmentation | Failure, None, None]:
         graph = self._graph(wanted, many=True)
         # A graph computes in the threads that read: with as many as it has streams, none waits and none fights for a core.
-        begun = _ahead(partial(self._begin, wanted=wanted, graph=graph), sources, graph.streams if graph else readers)
+        readers = graph.streams if graph else readers
+        most = 1 if live else self._engine.together
+        begun = _ahead(partial(self._begin, wanted=wanted, graph=graph), sources, readers, max(readers, most))
         with closing(begun) as waiting:
-            for source, prepared in waiting:
-                answer: Segmentation | Failure
-                try:
-                    answer = self._answer(prepared.result(), wanted)
-                except (InputError, OSError) as error:
-                    if not keep_going:
-                        raise
-                    answer = Failure(_name(source), str(error))
-                yield answer
+            for group in alike(waiting, most, self._kind_of):
+                answers = self._answers([found for _, found in group], wanted)
+                for (source, _), answer in zip(group, answers, strict=True):
+                    if isinstance(answer, Segmentation):
+                        yield answer
+                    elif keep_going:
+                        yield Failure(_name(source), str(answer))
+                    else:
+                        raise answer
+
+    def _kind_of(self, begun: Segmentation | Prepared) -> Kind | None:
+        """What images have in common that may go through the network in one pass; None of one that goes alone."""
+        if isinstance(begun, Segmentation) or self.finds_objects or self.passes:
+            return None
+        hw = begun[1].shape[2], begun[1].shape[3]
+        return None if tiles_for(hw, self.tile, self.overlap) else hw
+
+    def _answers(
+        self, begun: Sequence[Segmentation | Prepared | InputError | OSError], wanted: Options
+    ) -> Generator[Segmentation | InputError | OSError, None, None]:
+        """Of images of one kind, in one pass where there are several; errors stay what they are."""
+        passed: Sequence[Tensor | None] = [None]
+        if len(begun) > 1:
+            images = torch.cat([one[1] for one in begun if isinstance(one, tuple)])
+            passed = self._forward(images).split(1)  # type: ignore[no-untyped-call]
+        for one, logits in zip(begun, passed, strict=True):
+            try:
+                yield one if isinstance(one, (InputError, OSError)) else self._answer(one, wanted, logits)
+            except (InputError, OSError) as error:
+                yield error
 
     def _graph(self, wanted: Options, *, many: bool = False) -> GraphLabels | None:
         """The graph that answers where labels alone are wanted and the runtime is not torch."""
@@ -279,7 +306,8 @@ class Predictor:
         x, frame = self.preprocess(image)
         return image, x, frame
 
-    def _answer(self, prepared: Segmentation | Prepared, wanted: Options) -> Segmentation:
+    def _answer(self, prepared: Segmentation | Prepared, wanted: Options, logits: Tensor | None = None) -> Segmentation:
+        """From what was begun, and its logits where they are there already."""
         if isinstance(prepared, Segmentation):
             return prepared
         confidence, probabilities = wanted
@@ -287,7 +315,7 @@ class Predictor:
         if self.finds_objects:
             return self._objects(image, x, frame, confidence or probabilities)
         try:
-            raw, variance = self._sampled(x) if self.passes else (self._pieces(x), None)
+            raw, variance = self._sampled(x) if self.passes else (self._pieces(x) if logits is None else [logits], None)
             found = decode(raw, frame, self.classes, confidence=confidence, probs=probabilities)
         except InputError as error:
             raise InputError(f"{image.path or image.name}: {error}") from error
@@ -358,15 +386,15 @@ def _check_wishes(manifest: Manifest, wishes: dict[str, bool], min_score: float 
 
 
 def _ahead(
-    prepare: Callable[[Source], T], sources: Iterable[Source], readers: int
+    prepare: Callable[[Source], T], sources: Iterable[Source], readers: int, ahead: int
 ) -> Generator[tuple[Source, Future[T]], None, None]:
-    """Each source with its prepared image, in order; the next ones are prepared in threads meanwhile."""
+    """Each source with its prepared image, in order; so many next ones are prepared in threads meanwhile."""
     waiting: deque[tuple[Source, Future[T]]] = deque()
     pool = ThreadPoolExecutor(max(1, readers), "read")
     try:
         for source in sources:
             waiting.append((source, pool.submit(prepare, source)))
-            if len(waiting) > readers:
+            if len(waiting) > ahead:
                 yield waiting.popleft()
         while waiting:
             yield waiting.popleft()

@@ -174,8 +174,8 @@ def _at(seconds: float | None) -> str:
 def frames(source: str | Path) -> Generator[VideoFrame, None, None]:
     """The frames of a video file, a camera (/dev/video0) or a stream (rtsp://...), one at a time.
 
-    To segment what a camera sees: `predictor.many(frame.pixels for frame in frames("/dev/video0"))`. Use Video itself to know
-    what was wrong with a file.
+    To segment what a camera sees: `predictor.many((frame.pixels for frame in frames("/dev/video0")), live=True)`. Use Video
+    itself to know what was wrong with a file.
 
     Raises:
         see Video

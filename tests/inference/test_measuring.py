@@ -95,7 +95,7 @@ def test_every_way_is_measured_and_openvino_answers_as_torch_does(make_run, tmp_
     assert {way.way: way.agrees for way in measured.ways} == {"torch fp32": True, "openvino fp32": True}
     assert measured.streams in (1, 2)
     assert Measurement.from_dict(json.loads(json.dumps(measured.to_dict()))) == measured
-    assert len(measured.lines()) == 3
+    assert len(measured.lines()) == 3 + (measured.together > 1)
 
     # From bytes, from deep values and from grey; one image and several; with probabilities, by the network alone.
     chosen = Predictor.load(folder, runtime="openvino", precision="fp32")
