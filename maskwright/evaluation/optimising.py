@@ -26,7 +26,7 @@ from maskwright.inference.objects import Detect, decode_objects
 from maskwright.inference.predictor import Predictor
 from maskwright.inference.prepared import LABELS, keep_prepared
 from maskwright.inference.probes import read_probes, spread
-from maskwright.inference.quantising import MOST_DROP, Quantisation, quantised
+from maskwright.inference.quantising import MOST_DROP, SCORING, Quantisation, quantised
 from maskwright.inference.quantising_objects import quantised_objects
 from maskwright.inference.runtimes import Run, Way, require
 from maskwright.instances import Instances
@@ -37,7 +37,6 @@ from maskwright.sample import Sample
 
 CALIBRATED_ON = 64  # training images
 OBJECTS_CALIBRATED_ON, OBJECTS_SCORED_ON = 16, 60  # objects take longer, and each of their graphs is scored by itself
-SCORING = "scoring int8 against fp32"
 SCORED_ON = 200  # validation images at most, each scored once in fp32 and once for every model that is tried
 
 

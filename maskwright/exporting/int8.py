@@ -15,7 +15,7 @@ from maskwright.evaluation.objects import score_objects
 from maskwright.exporting.artefacts import named, openvino_model, save_openvino
 from maskwright.exporting.objects import instances_of
 from maskwright.inference.predictor import Predictor
-from maskwright.inference.quantising import numbers_of, quantised
+from maskwright.inference.quantising import SCORING, numbers_of, quantised
 from maskwright.inference.runtimes import Run
 from maskwright.metrics import Confusion
 from maskwright.progress import Report, Stages, of_stage
@@ -52,7 +52,7 @@ def write_int8(
         images = [image for image in images if len(exact.all_objects(image))]
         if not images:
             raise InputError(f"int8 is calibrated on objects, and in {len(chosen)} images none was found; take bf16 or fp32.")
-    scoring = of_stage(progress, "scoring int8 against fp32")
+    scoring = of_stage(progress, SCORING)
     validate = _mask_ap_on(exact, dataset, pairs, scoring) if exact.finds_objects else _mean_iou_on(dataset, pairs, scoring)
     whole = openvino_model(program, outputs)
     never = numbers_of(whole) if exact.finds_objects else ()

@@ -10,10 +10,11 @@ another runtime was asked for, and labels alone are wanted, all of it is one gra
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -257,7 +258,7 @@ class Predictor:
         # A graph computes in the threads that read: with as many as it has streams, none waits and none fights for a core.
         readers = graph.streams if graph else readers
         most = 1 if live else self._engine.together
-        begun = _ahead(partial(self._begin, wanted=wanted, graph=graph), sources, readers, max(readers, most))
+        begun = _ahead(partial(self._begin, wanted=wanted, graph=graph), sources, readers)
         with closing(begun) as waiting:
             for group in alike(waiting, most, self._kind_of):
                 answers = self._answers([found for _, found in group], wanted)
@@ -271,10 +272,11 @@ class Predictor:
 
     def _kind_of(self, begun: Segmentation | Prepared) -> Kind | None:
         """What images have in common that may go through the network in one pass; None of one that goes alone."""
-        if isinstance(begun, Segmentation) or self.finds_objects or self.passes:
+        if isinstance(begun, Segmentation) or self.finds_objects or self.passes or self.tile:
             return None
-        hw = begun[1].shape[2], begun[1].shape[3]
-        return None if tiles_for(hw, self.tile, self.overlap) else hw
+        image, x, _ = begun
+        hw = x.shape[2], x.shape[3]
+        return None if tiles_for(hw, None) else Kind(hw, max(math.prod(hw), math.prod(image.hw)))
 
     def _answers(
         self, begun: Sequence[Segmentation | Prepared | InputError | OSError], wanted: Options
@@ -282,8 +284,10 @@ class Predictor:
         """Of images of one kind, in one pass where there are several; errors stay what they are."""
         passed: Sequence[Tensor | None] = [None]
         if len(begun) > 1:
-            images = torch.cat([one[1] for one in begun if isinstance(one, tuple)])
-            passed = self._forward(images).split(1)  # type: ignore[no-untyped-call]
+            passed = [None] * len(begun)
+            with suppress(InputError):  # of one of them, which says so when it goes alone
+                images = torch.cat([one[1] for one in begun if isinstance(one, tuple)])
+                passed = self._forward(images).split(1)  # type: ignore[no-untyped-call]
         for one, logits in zip(begun, passed, strict=True):
             try:
                 yield one if isinstance(one, (InputError, OSError)) else self._answer(one, wanted, logits)
@@ -386,15 +390,15 @@ def _check_wishes(manifest: Manifest, wishes: dict[str, bool], min_score: float 
 
 
 def _ahead(
-    prepare: Callable[[Source], T], sources: Iterable[Source], readers: int, ahead: int
+    prepare: Callable[[Source], T], sources: Iterable[Source], readers: int
 ) -> Generator[tuple[Source, Future[T]], None, None]:
-    """Each source with its prepared image, in order; so many next ones are prepared in threads meanwhile."""
+    """Each source with its prepared image, in order; the next ones are prepared in threads meanwhile."""
     waiting: deque[tuple[Source, Future[T]]] = deque()
     pool = ThreadPoolExecutor(max(1, readers), "read")
     try:
         for source in sources:
             waiting.append((source, pool.submit(prepare, source)))
-            if len(waiting) > ahead:
+            if len(waiting) > readers:
                 yield waiting.popleft()
         while waiting:
             yield waiting.popleft()

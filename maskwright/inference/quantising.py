@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import openvino
 
 MOST_DROP = 0.005  # of a score in [0, 1]: half a point
+SCORING = "scoring int8 against fp32"  # the stage in which whoever validates is
 RANKED_ON = 4  # calibration images on which the layers are compared
 LAYERS = ("Convolution", "ConvolutionBackpropData", "GroupConvolution", "GroupConvolutionBackpropData", "MatMul")
 MAP_AXES = 4  # batch, channels, height, width

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from maskwright.errors import InputError
 from maskwright.inference.tiled import WHOLE_IMAGE_PX
@@ -15,7 +15,18 @@ from maskwright.inference.tiled import WHOLE_IMAGE_PX
 S = TypeVar("S")
 T = TypeVar("T")
 Begun = tuple[S, "T | InputError | OSError"]
-Kind = tuple[int, int]  # height and width of what the network sees
+
+
+class Kind(NamedTuple):
+    """What neighbours must have in common.
+
+    Attributes:
+        hw: height and width of what the network sees
+        px: pixels of that, or of the image itself where those are more: what one costs in memory
+    """
+
+    hw: tuple[int, int]
+    px: int
 
 
 def alike(
@@ -41,7 +52,7 @@ def alike(
             group = []
         group.append((source, found))
         kind = its_kind
-        if kind is None or len(group) >= min(most, WHOLE_IMAGE_PX // (kind[0] * kind[1])):
+        if kind is None or len(group) >= min(most, WHOLE_IMAGE_PX // kind.px):
             yield group
             group = []
     if group:

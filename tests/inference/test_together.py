@@ -16,7 +16,7 @@ from maskwright.inference.measuring import Measurement, here
 from maskwright.inference.predictor import Failure, Predictor
 from maskwright.inference.probes import Probe
 from maskwright.inference.runtimes import Way
-from maskwright.inference.together import alike
+from maskwright.inference.together import Kind, alike
 from maskwright.io.image import Image
 
 from .conftest import picture
@@ -49,15 +49,20 @@ def begun(*answers: tuple[int, int] | Exception) -> list[tuple[int, Future[tuple
     ],
 )
 def test_neighbours_of_one_size_go_together(answers, most, groups):
-    found = list(alike(begun(*answers), most, lambda hw: hw))
+    found = list(alike(begun(*answers), most, lambda hw: Kind(hw, hw[0] * hw[1])))
     assert [[k for k, _ in group] for group in found] == groups
     flat = [answer for group in found for _, answer in group]
     assert [str(answer) for answer in flat] == [str(answer) for answer in answers]
 
 
 def test_what_goes_alone_is_alone():
-    found = list(alike(begun((8, 8), (9, 9), (9, 9)), 4, lambda hw: None if hw == (9, 9) else hw))
+    found = list(alike(begun((8, 8), (9, 9), (9, 9)), 4, lambda hw: None if hw == (9, 9) else Kind(hw, 81)))
     assert [[k for k, _ in group] for group in found] == [[0], [1], [2]]
+
+
+def test_large_images_that_the_network_sees_small_are_not_all_held():
+    found = list(alike(begun(*[(8, 8)] * 3), 4, lambda hw: Kind(hw, 1 << 20)))
+    assert [[k for k, _ in group] for group in found] == [[0, 1], [2]]
 
 
 def test_each_image_has_the_answer_that_it_has_alone(run, monkeypatch):
@@ -81,6 +86,23 @@ def test_each_image_has_the_answer_that_it_has_alone(run, monkeypatch):
     assert len(list(predictor.many(iter(images), live=True))) == 6
     assert passes == [1] * 6
 
+    def refuses(x):
+        if len(x) > 1 or float(x.sum()) == float(alone_x.sum()):
+            raise InputError("the network cannot do this one")
+        return forward(x)
+
+    alone_x, _ = predictor.preprocess(Image.from_array(images[1]))
+    monkeypatch.setattr(predictor, "_forward", refuses)
+    answers = list(predictor.many(images[:4], on_error="yield"))
+    assert [isinstance(answer, Failure) for answer in answers] == [False, True, False, False]
+    assert str(answers[1]) == "array: image: the network cannot do this one"
+
+
+def test_tiles_that_were_asked_for_bound_what_one_pass_takes(run):
+    predictor = Predictor.load(run, device="cpu", tile=64)
+    image = Image.from_array(picture(64, 64))
+    assert predictor._kind_of((image, *predictor.preprocess(image))) is None
+
 
 def test_how_many_is_measured_and_kept(make_run, monkeypatch, tmp_path):
     monkeypatch.setenv("MASKWRIGHT_CACHE", str(tmp_path))
@@ -88,11 +110,13 @@ def test_how_many_is_measured_and_kept(make_run, monkeypatch, tmp_path):
         monkeypatch.setattr(module, "ways_on", lambda _: (Way("torch", "fp32"),))
     folder = make_run()
     model, manifest = load_checkpoint(folder)
-    seconds = {1: 3.0, 2: 4.0, 4: 4.1, 8: 8.0, 16: 17.0}  # an image: 3, 2, 1.02, 1, 1.06
+    seconds = {1: 0.03, 2: 0.04, 4: 0.041, 8: 0.08, 16: 0.1}  # an image: 0.03, 0.02, 0.01025, 0.01, and more is not tried
     clock = [0.0]
 
     def forward_on(*_):
         def forward(images):
+            if seconds[len(images)] < 0:
+                raise torch.OutOfMemoryError
             clock[0] += seconds[len(images)]
             return torch.zeros(len(images), 3, 8, 8)
 
@@ -100,11 +124,17 @@ def test_how_many_is_measured_and_kept(make_run, monkeypatch, tmp_path):
 
     monkeypatch.setattr(measuring, "forward_on", forward_on)
     monkeypatch.setattr(measuring.time, "perf_counter", lambda: clock[0])
-    measured = measuring.measure(model, manifest, CPU, [Probe(Image.from_array(picture(20, 30)), picture(20, 30) * 0)])
-    assert measured.together == 4  # within 5 % of the best
+    probes = [Probe(Image.from_array(picture(20, 30)), picture(20, 30) * 0)]
+    measured = measuring.measure(model, manifest, CPU, probes)
+    assert measured.together == 4
     assert Measurement.from_dict(measured.to_dict()) == measured
     assert measured.lines()[-1] == "many images: 4 of them in one pass"
     assert Measurement.from_dict({k: v for k, v in measured.to_dict().items() if k != "together"}).together == 1
+
+    seconds |= {1: 4.0, 2: 4.0}
+    assert measuring._together(model, manifest, CPU, "fp32", probes) == 1  # it took too long to go on
+    seconds |= {1: 0.03, 2: 0.03, 4: -1.0}
+    assert measuring._together(model, manifest, CPU, "fp32", probes) == 2  # 4 did not fit
 
     save_checkpoint(folder, model, manifest.model_copy(update={"runtimes": measured.to_dict()}))
     assert Predictor.load(folder, CPU).prepare()._engine.together == 4

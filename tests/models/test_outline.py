@@ -21,9 +21,12 @@ def test_an_outline_has_names_and_shapes_and_no_memory():
 
 def test_only_what_is_drawn_stays_undrawn():
     torch.manual_seed(3)
+    weight = torch.empty(4, 4)
     with Undrawn():
         net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2))
         filled = torch.empty(2, 3).fill_(7)
+        for draw in (torch.nn.init.trunc_normal_, torch.nn.init.xavier_uniform_, torch.nn.init.kaiming_normal_):
+            assert draw(tensor=weight) is weight
     assert torch.equal(net[1].weight, torch.ones(2))
     assert torch.equal(net[1].running_mean, torch.zeros(2))
     assert torch.equal(filled, torch.full((2, 3), 7.0))
