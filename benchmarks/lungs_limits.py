@@ -2,10 +2,11 @@
 
     python benchmarks/lungs_limits.py DATA [--runs runs/lungs-limits]
 
-DATA is the folder lungs-shenzhen. 15 % of train are held out; on the rest networks are trained that differ in the seed, in half
-of the images, or in the size of the input (the last two for 600 steps instead of 900, where all have long been level). Two of them are compared with the masks and with each other, and the answer is
-helped by what only the masks know: the best threshold, or the best shift of the outline, of each image. Nothing is chosen by it;
-the data's val is looked at in the same way. Trained networks in --runs are taken as they are.
+DATA is the folder lungs-shenzhen. 15 % of train are held out; on the rest networks are trained that differ in the seed, in
+half of the images, or in the size of the input (the last two for 600 steps instead of 900; validation is level after 400).
+Two of them are compared with the masks and with each other, and the answer is helped by what only the masks know: the best
+threshold, or the best shift of the outline, of each image. Nothing is chosen by it; the data's val is looked at in the same
+way. Trained networks in --runs are taken as they are.
 """
 
 from __future__ import annotations
