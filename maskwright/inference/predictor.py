@@ -282,9 +282,8 @@ class Predictor:
         self, begun: Sequence[Segmentation | Prepared | InputError | OSError], wanted: Options
     ) -> Generator[Segmentation | InputError | OSError, None, None]:
         """Of images of one kind, in one pass where there are several; errors stay what they are."""
-        passed: Sequence[Tensor | None] = [None]
+        passed: Sequence[Tensor | None] = [None] * len(begun)
         if len(begun) > 1:
-            passed = [None] * len(begun)
             with suppress(InputError):  # of one of them, which says so when it goes alone
                 images = torch.cat([one[1] for one in begun if isinstance(one, tuple)])
                 passed = self._forward(images).split(1)  # type: ignore[no-untyped-call]

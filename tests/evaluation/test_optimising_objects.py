@@ -90,11 +90,11 @@ def test_a_graph_that_loses_too_much_stays_in_fp32(folder, data, monkeypatch):
     net, _ = load_checkpoint(folder)
     wanted = "boxes"
 
-    def quantised(model, images, validate, most_drop, *, before, threads):
+    def quantised(model, images, validate, most_drop, *, before, threads, progress):
         if len(model.outputs) == 2:  # the box head's
             raise InputError("costs too much")
         assert before == 0.5
-        return real(model, images, lambda _: 0.5, most_drop, before=before, threads=threads)
+        return real(model, images, lambda _: 0.5, most_drop, before=before, threads=threads, progress=progress)
 
     real = quantising_objects.quantised
     monkeypatch.setattr(quantising_objects, "quantised", quantised)
