@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 NORMS = ("batch", "group", "none")
-UPS = ("transpose", "bilinear")
+UPS = ("transpose", "bilinear", "nearest")
 GATE_OPEN = 3.0  # sigmoid(3) = 0.95
 
 
@@ -51,17 +51,25 @@ class TwoConvs(nn.Module):
 class Up(nn.Module):
     """Twice the size and another number of channels: the green arrows of figure 1.
 
-    "bilinear" convolves (1x1) before it interpolates: the same result as after, at a quarter of the work.
+    "bilinear" convolves (1x1) before it interpolates: the same result as after, at a quarter of the work. "nearest" repeats
+    every pixel, without weights, and leaves the channels as they are.
+
+    Attributes:
+        channels: of what comes out
     """
 
     def __init__(self, channels_in: int, channels_out: int, how: str) -> None:
         super().__init__()
-        self.interpolate = how == "bilinear"
-        size = 1 if self.interpolate else 2
-        kind = nn.Conv2d if self.interpolate else nn.ConvTranspose2d
-        self.conv = kind(channels_in, channels_out, size, stride=size)
+        self.repeat, self.interpolate = how == "nearest", how == "bilinear"
+        self.channels = channels_in if self.repeat else channels_out
+        if not self.repeat:
+            size = 1 if self.interpolate else 2
+            kind = nn.Conv2d if self.interpolate else nn.ConvTranspose2d
+            self.conv = kind(channels_in, channels_out, size, stride=size)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.repeat:
+            return F.interpolate(x, scale_factor=2.0, mode="nearest")
         x = self.conv(x)
         return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False) if self.interpolate else x
 
@@ -95,7 +103,8 @@ class AttentionGate(nn.Module):
 class Stage(nn.Module):
     """One step of the expanding path: up, beside the cropped map of the contracting path, two convolutions.
 
-    With attention=True the map goes through a gate that listens to the map below.
+    With attention=True the map goes through a gate that listens to the map below. With up="nearest" it stands behind what comes
+    from below, as in segmentation-models-pytorch.
 
     Shapes:
         x: (B, channels_in, h, w)
@@ -119,13 +128,14 @@ class Stage(nn.Module):
         self.padded = padded
         self.up = Up(channels_in, channels_out, up)
         self.gate = AttentionGate(channels_skip, channels_in) if attention and channels_skip else None
-        self.convs = TwoConvs(channels_skip + channels_out, channels_out, padded=padded, norm=norm, residual=residual)
+        self.convs = TwoConvs(channels_skip + self.up.channels, channels_out, padded=padded, norm=norm, residual=residual)
 
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
         below, x = x, self.up(x)
         if skip is not None:
             skip = skip if self.padded else crop_to(skip, x)
-            x = torch.cat([skip if self.gate is None else self.gate(skip, below), x], dim=1)
+            skip = skip if self.gate is None else self.gate(skip, below)
+            x = torch.cat([x, skip] if self.up.repeat else [skip, x], dim=1)
         out: Tensor = self.convs(x)
         return out
 

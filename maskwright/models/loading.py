@@ -25,6 +25,7 @@ from maskwright.models.fcn_resnet import FCNResNet, from_torchvision
 from maskwright.models.mask_rcnn.model import MaskRCNN
 from maskwright.models.mask_rcnn.weights import from_torchvision as detector_from_torchvision
 from maskwright.models.outline import outlined
+from maskwright.models.unet import UNet, from_smp
 from maskwright.models.weight_files import in_timms_names, read_weights, spelling
 from maskwright.models.weight_sources import find_weights
 
@@ -51,6 +52,7 @@ TRANSLATIONS = (
     Translation(DeepLabV3, "backbone.", from_torchvision),
     Translation(FCNResNet, "backbone.", from_torchvision),
     Translation(MaskRCNN, "backbone.body.", detector_from_torchvision),
+    Translation(UNet, "segmentation_head.", from_smp),
     Translation(FCN, "classifier.0.", fcn_weights),  # VGG-16's fully connected layers become fc6 and fc7
 )
 

@@ -6,12 +6,14 @@ Differs: padded=True (the default) keeps sizes and norms batches; residual=True 
 takes the contracting path from timm, with a narrower expanding path that ends at full size. None of these are the paper's.
 attention=True is Attention U-Net (Oktay et al. 2018, arXiv:1804.03999, figure 1): a gate on every copied map but the one of
 full size, which its section 3 leaves as it is.
-Weights: none; a timm encoder may start from a file (loading.load_weights).
+Weights: none; a timm encoder may start from a file (loading.load_weights). On a timm encoder, up="nearest", head_px=3 is the net
+that segmentation-models-pytorch calls Unet, and its weights fit (from_smp).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,6 +29,13 @@ if TYPE_CHECKING:
     from maskwright.models.encoders import TimmEncoder
 
 WIDTH, DEPTH, MAX_WIDTH = 64, 4, 1024
+SMP_NAMES = (  # of segmentation-models-pytorch's Unet, and ours
+    (r"^encoder\.(model\.)?", "encoder.net."),
+    (r"^decoder\.blocks\.(\d+)\.conv1\.", r"expanding.stages.\1.convs.convs."),
+    (r"^decoder\.blocks\.(\d+)\.conv2\.0\.", r"expanding.stages.\1.convs.convs.3."),
+    (r"^decoder\.blocks\.(\d+)\.conv2\.1\.", r"expanding.stages.\1.convs.convs.4."),
+    (r"^segmentation_head\.0\.", "head."),
+)
 MOST_DEPTH = 8  # the deepest map's pixel then stands for 256 x 256; deeper nets would only pad
 
 
@@ -40,13 +49,14 @@ class UNet(nn.Module):
         padded: False is the paper's form
         norm: "batch", "group" or "none"; None: batch norm in the padded form, none in the paper's
         residual: identity shortcuts around each pair of convolutions (of the expanding path only, if there is an encoder)
-        up: "transpose" (the paper's) or "bilinear"; unpadded, only the first makes tiles agree to the last digit
+        up: "transpose" (the paper's), "bilinear" or "nearest"; unpadded, "bilinear" keeps tiles from agreeing to the last digit
         dropout: share of the deepest map's values dropped in training (section 3.1 of the paper names no number)
         encoder: name of a timm model that takes the place of the contracting path, or None
         decoder: channels of the expanding path, deepest first, one a step; None: as the contracting path, or with
             an encoder 16 at full size, doubling to 256 at depth
         attention: a gate on each map that is copied, except at full size; as "bilinear", it looks across the cut edges of
             tiles, so that unpadded tiles agree to the last digit only without it
+        head_px: side of the last convolution's kernel, odd; more than 1 needs padded=True
 
     Raises:
         InputError: an argument is out of range, or does not go with `encoder`; the message names it.
@@ -68,18 +78,21 @@ class UNet(nn.Module):
         encoder: str | None = None,
         decoder: Sequence[int] | None = None,
         attention: bool = False,
+        head_px: int = 1,
     ) -> None:
         super().__init__()
         check_flag(padded=padded, residual=residual, attention=attention)
         check_counts(**({} if decoder is None else {"decoder": decoder}))
         if norm is None:
             norm = "batch" if padded else "none"
-        check_whole(channels=channels, classes=classes, width=width, depth=depth, max_width=max_width)
+        check_whole(channels=channels, classes=classes, width=width, depth=depth, max_width=max_width, head_px=head_px)
         check_share(dropout=dropout)
         check_choice("norm", norm, NORMS)
         check_choice("up", up, UPS)
         if depth > MOST_DEPTH:
             raise InputError(f"depth={depth} is not usable; expected at most {MOST_DEPTH}.")
+        if head_px % 2 == 0 or (head_px > 1 and not padded):
+            raise InputError(f"head_px={head_px} is not usable; expected an odd number, and 1 where padded=False.")
         if encoder is not None and (not padded or (width, depth, max_width) != (WIDTH, DEPTH, MAX_WIDTH)):
             raise InputError(
                 f"width, depth, max_width and padded=False describe the paper's contracting path, which encoder={encoder!r} "
@@ -99,7 +112,7 @@ class UNet(nn.Module):
         if attention and not any(stride > 1 for stride in self.encoder.strides[:-1]):
             raise InputError(f"attention=True gates the copied maps below full size, and depth={depth} has none; take 2 or more.")
         self.expanding = Expanding(self.encoder, decoder, up=up, padded=padded, norm=norm, residual=residual, attention=attention)
-        self.head = nn.Conv2d(self.expanding.widths[-1], classes, 1)
+        self.head = nn.Conv2d(self.expanding.widths[-1], classes, head_px, padding=head_px // 2)
         self.expanding.apply(he_init)
         self.head.apply(he_init)
 
@@ -237,3 +250,16 @@ def valid_px(wanted_px: int, depth: int) -> int:
     # Not -(-n // grid): runtimes round the quotient of a negative number towards zero.
     steps = max(0, (wanted_px - 4 + grid - 1) // grid)
     return (steps + 8) * grid + 4 * (grid - 1)
+
+
+def from_smp(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of segmentation-models-pytorch's Unet under our keys, for a net with up="nearest", head_px=3 on its encoder.
+
+    Only names change. Its encoders that fit are those with timm's names inside: the ResNets, and all that it calls "tu-".
+    """
+    renamed = {}
+    for key, tensor in state_dict.items():
+        for theirs, ours in SMP_NAMES:
+            key = re.sub(theirs, ours, key)
+        renamed[key] = tensor
+    return renamed

@@ -36,7 +36,7 @@ class UNetPlusPlus(nn.Module):
         width: channels of the first row; every row below has twice as many
         depth: steps down, and nested columns
         norm: "batch", "group" or "none"
-        up: "transpose" (the paper's) or "bilinear"
+        up: "transpose" (the paper's), "bilinear" or "nearest"
         deep_supervision: a head on each column's node of the first row; the losses of all count alike in training, and the
             answer is their mean (the paper's accurate mode)
         encoder: name of a timm model that takes the place of the first column, or None
@@ -127,7 +127,7 @@ class Node(nn.Module):
     def __init__(self, channels_row: int, channels_below: int, channels_out: int, *, norm: str, up: str) -> None:
         super().__init__()
         self.up = Up(channels_below, channels_out, up)
-        self.convs = TwoConvs(channels_row + channels_out, channels_out, padded=True, norm=norm)
+        self.convs = TwoConvs(channels_row + self.up.channels, channels_out, padded=True, norm=norm)
 
     def forward(self, row: Sequence[Tensor], below: Tensor) -> Tensor:
         out: Tensor = self.convs(torch.cat([*row, self.up(below)], dim=1))

@@ -28,10 +28,13 @@ SMALL = {
         {"width": 4, "depth": 3, "attention": True},
         {"width": 4, "depth": 2, "padded": False, "attention": True},
         {"encoder": "test_resnet", "decoder": [16, 12, 8, 8, 4], "attention": True},
+        {"encoder": "test_resnet", "decoder": [16, 12, 8, 8, 4], "up": "nearest", "head_px": 3},
+        {"width": 4, "depth": 2, "padded": False, "up": "nearest"},
     ],
     "unetpp": [
         {"width": 4, "depth": 3},
         {"width": 4, "depth": 2, "norm": "group", "up": "bilinear", "deep_supervision": True},
+        {"width": 4, "depth": 2, "up": "nearest"},
         {"encoder": "test_resnet", "decoder": [12, 8, 8, 4], "deep_supervision": True},
     ],
     "fcn32s": [

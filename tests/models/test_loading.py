@@ -90,6 +90,21 @@ def test_a_run_of_the_same_net_fits(stored):
     assert equal(model, trained)
 
 
+@pytest.mark.parametrize("encoder", ["resnet18", "tu-resnet18d"])  # the second has a convolution conv1.0 in its encoder
+def test_a_unet_of_segmentation_models_pytorch_answers_the_same(stored, encoder):
+    smp = pytest.importorskip("segmentation_models_pytorch")
+    theirs = smp.Unet(encoder, encoder_weights=None, classes=4).eval()
+    for module in theirs.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.1, 0.1)
+            module.running_var.uniform_(0.5, 2)
+    ours = UNet(3, 4, encoder=encoder.removeprefix("tu-"), up="nearest", head_px=3).eval()
+    assert load_weights(ours, stored(theirs)).fresh == ()
+    image = torch.rand(2, 3, 64, 96)
+    with torch.no_grad():
+        assert_close(ours(image), theirs(image), atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("prefix", ["module.", "module._orig_mod."])
 def test_what_a_tool_wrapped_is_unwrapped(stored, prefix):
     trained, model = UNet(1, 2, width=4, depth=1), UNet(1, 2, width=4, depth=1)

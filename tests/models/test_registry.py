@@ -27,7 +27,7 @@ def test_unknown_argument_shows_near_names():
 
 def test_arguments_are_the_models_own():
     assert models.MODELS["unet"].arguments == (
-        "width", "depth", "padded", "norm", "residual", "up", "max_width", "dropout", "encoder", "decoder", "attention"
+        "width", "depth", "padded", "norm", "residual", "up", "max_width", "dropout", "encoder", "decoder", "attention", "head_px"
     )  # fmt: skip
 
 
@@ -38,7 +38,9 @@ def test_arguments_are_the_models_own():
         ({"depth": "4"}, "depth='4' is not usable"),
         ({"max_width": True}, "max_width=True is not usable"),
         ({"norm": "instance"}, "norm='instance' is not known; expected one of batch, group, none"),
-        ({"up": "nearest"}, "up='nearest' is not known; expected one of transpose, bilinear"),
+        ({"up": "cubic"}, "up='cubic' is not known; expected one of transpose, bilinear, nearest"),
+        ({"head_px": 2}, "head_px=2 is not usable; expected an odd number"),
+        ({"head_px": 3, "padded": False}, "head_px=3 is not usable; .* and 1 where padded=False"),
         ({"dropout": 1.0}, "dropout=1.0 is not usable"),
         ({"padded": "nein"}, "padded='nein' is not usable; expected true or false"),
         ({"encoder": 7}, "encoder=7 is not usable; expected the name of a timm model, as resnet34"),

@@ -96,7 +96,7 @@ def test_default_nodes_on_a_timm_encoder():
     [
         ({"depth": 9}, "depth=9 is not usable; expected at most 8"),
         ({"norm": "layer"}, "norm='layer' is not known; expected one of batch, group, none"),
-        ({"up": "nearest"}, "up='nearest' is not known; expected one of transpose, bilinear"),
+        ({"up": "cubic"}, "up='cubic' is not known; expected one of transpose, bilinear, nearest"),
         (
             {"encoder": "test_resnet", "depth": 3},
             "width and depth describe the paper's first column, which encoder='test_resnet'",
