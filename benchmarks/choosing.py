@@ -18,7 +18,7 @@ from record import record
 
 from maskwright import models
 from maskwright.classes import ClassMap
-from maskwright.inference import converting
+from maskwright.inference import rewriting
 from maskwright.inference.backends import computes_bf16
 from maskwright.inference.converting import free_axes, to_openvino
 from maskwright.inference.graph import PixelGraph
@@ -40,14 +40,14 @@ def compared(name: str, repeats: int, precision: str) -> dict[str, str]:
     torch.manual_seed(0)
     graph = PixelGraph(models.build(kind, channels=3, classes=len(CLASSES), **arguments).eval(), Preprocess(3), CLASSES)
     image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, *HW, 3), np.uint8))
-    passed = converting._choose_before_slicing
+    passed = rewriting._choose_before_slicing
     runs = {}
     for way, change in (("after", lambda _: None), ("before", passed)):
-        converting._choose_before_slicing = change
+        rewriting._choose_before_slicing = change
         try:
             model = to_openvino(graph, (image,), (free_axes(1, 2),))
         finally:
-            converting._choose_before_slicing = passed
+            rewriting._choose_before_slicing = passed
         runs[way] = on_openvino(model, precision, threads=torch.get_num_threads())
     labels = {way: run(image)[0] for way, run in runs.items()}
     spent: dict[str, list[float]] = {way: [] for way in runs}

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from maskwright.errors import InputError, MissingExtraError
+from maskwright.inference.rewriting import rewritten
 from maskwright.inference.telemetry import without_telemetry
 
 if TYPE_CHECKING:
@@ -90,11 +91,9 @@ def openvino_of(program: torch.export.ExportedProgram) -> openvino.Model:
             model = package.convert_model(program, extension=_extensions())
     except (failures.OpConversionFailure, failures.OpValidationFailure, failures.GeneralFailure) as error:
         raise InputError(f"the network cannot be converted for OpenVINO: {_last_line(error)}") from error
-    _slice_what_is_picked_in_order(model)
-    _choose_before_slicing(model)
     # The importer leaves every length free.
     model.reshape({port: package.PartialShape(shape) for port, shape in zip(model.inputs, _input_shapes(program), strict=True)})
-    return model
+    return rewritten(model)
 
 
 def onnx_of(
@@ -118,66 +117,6 @@ def onnx_of(
     except torch.onnx.OnnxExporterError as error:
         raise InputError(f"the network cannot be converted to ONNX: {_last_line(error.__cause__ or error)}") from error
     return made.model_proto  # type: ignore[union-attr]  # None comes only of the exporter's older road
-
-
-def _slice_what_is_picked_in_order(model: openvino.Model) -> None:
-    """Rows or columns 0, 1, ... n - 1 picked by number (sizes.cropped) are a slice, which need not look each of them up."""
-    from openvino import opset15
-
-    for op in model.get_ordered_ops():
-        if op.get_type_name() != "Gather":
-            continue
-        numbers, axis = _unconverted(op.input_value(1)), op.input_value(2).get_node()
-        if numbers.get_type_name() != "Range" or not _is(numbers.input_value(0), 0) or not _is(numbers.input_value(2), 1):
-            continue
-        stop = opset15.unsqueeze(opset15.convert(numbers.input_value(1), "i64"), np.array(0))
-        first, step = np.array([0], np.int64), np.array([1], np.int64)
-        part = opset15.slice(op.input_value(0), first, stop, step, axis.get_data().reshape(-1).astype(np.int64))
-        op.output(0).replace(part.output(0))
-
-
-def _choose_before_slicing(model: openvino.Model) -> None:
-    """The likeliest channels of a part are that part of the likeliest channels: chosen first, then cut out.
-
-    Behind a slice the channels of a pixel lie side by side, where OpenVINO takes much longer to choose.
-    """
-    from openvino import opset15
-
-    for op in model.get_ordered_ops():
-        if op.get_type_name() != "TopK" or op.output(0).get_target_inputs() or op.get_output_partial_shape(1).rank.is_dynamic:
-            continue
-        slices, source, rank = [], op.input_value(0), op.get_output_partial_shape(1).rank.get_length()
-        while (axes := _sliced_axes(source.get_node())) and op.get_axis() % rank not in axes:
-            slices.append(source.get_node())
-            source = source.get_node().input_value(0)
-        readers = op.output(1).get_target_inputs()
-        op.input(0).replace_source_output(source)
-        part = op.output(1)
-        for cut in reversed(slices):
-            part = opset15.slice(part, *(cut.input_value(k) for k in range(1, cut.get_input_size()))).output(0)
-        for reader in readers:
-            reader.replace_source_output(part)
-
-
-def _sliced_axes(op: Any) -> list[int]:
-    """The axes that a Slice cuts; none of what is no Slice, or where they are not known before it runs."""
-    if op.get_type_name() != "Slice" or op.get_input_size() < 5 or op.input_value(4).get_node().get_type_name() != "Constant":
-        return []
-    rank = op.get_output_partial_shape(0).rank.get_length()
-    return [axis % rank for axis in op.input_value(4).get_node().get_data().tolist()]
-
-
-def _is(port: Any, value: float) -> bool:
-    node = _unconverted(port)
-    return node.get_type_name() == "Constant" and node.get_data().size == 1 and float(node.get_data().reshape(())) == value
-
-
-def _unconverted(port: Any) -> Any:
-    """The node behind a port, or behind the conversions of its number type."""
-    node = port.get_node()
-    while node.get_type_name() == "Convert":
-        node = node.input_value(0).get_node()
-    return node
 
 
 def _input_shapes(program: torch.export.ExportedProgram) -> list[list[int]]:

@@ -15,7 +15,7 @@ from maskwright.transforms import Preprocess
 
 # One small form of each model: those whose operations differ most from the others'.
 SMALL = {
-    "unet": {"encoder": "test_resnet", "decoder": [16, 12, 8, 8, 4], "attention": True},
+    "unet": {"encoder": "test_resnet", "decoder": [16, 12, 8, 8, 4], "up": "nearest", "attention": True},
     "unetpp": {"width": 4, "depth": 2, "norm": "group", "up": "bilinear"},
     "fcn32s": {"width": 4, "fc_width": 16},
     "fcn16s": {"width": 4, "fc_width": 16, "batch_norm": True},

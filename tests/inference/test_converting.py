@@ -12,7 +12,6 @@ from maskwright.errors import InputError, MissingExtraError
 from maskwright.inference import converting
 from maskwright.inference.converting import free_axes, onnx_of, to_onnx, to_openvino, traced
 from maskwright.inference.telemetry import openvino_core
-from maskwright.models.sizes import cropped, on_grid
 
 SIZES = [(1, 33, 70, 3), (2, 97, 41, 3), (1, 48, 48, 3)]
 
@@ -30,13 +29,6 @@ class Sized(nn.Module):
 
 def picture(*shape: int) -> torch.Tensor:
     return torch.randint(0, 256, shape, dtype=torch.uint8)
-
-
-class Cropped(nn.Module):
-    """What the networks do around themselves: filled up to cells of 32 px, and back."""
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return cropped(on_grid(image, 32) + 1, image)
 
 
 @pytest.fixture(scope="module")
@@ -114,49 +106,3 @@ def test_without_the_extra_the_command_is_said(monkeypatch):
         MissingExtraError, match=r"conversion to ONNX needs the package 'onnx': pip install 'maskwright\[export\]'"
     ):
         to_onnx(nn.ReLU(), (torch.rand(2),))
-
-
-def test_what_is_picked_in_order_is_a_slice():
-    model = to_openvino(Cropped(), (torch.zeros(2, 3, 40, 50),), (free_axes(0, 2, 3),))
-    kinds = [op.get_type_name() for op in model.get_ordered_ops()]
-    assert kinds.count("Slice") == 2
-    compiled = openvino_core("this test").compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    for hw in ((33, 70), (64, 96), (1, 1)):
-        image = torch.rand(2, 3, *hw)
-        assert torch.from_numpy(compiled(image.numpy())[0]).equal(image + 1)
-
-
-class Labelled(nn.Module):
-    """The likeliest channel of each pixel of what was filled up and cropped."""
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return cropped(on_grid(image, 32) * 2, image).float().argmax(1).to(torch.uint8)
-
-
-def test_labels_are_chosen_before_they_are_cut_out():
-    model = to_openvino(Labelled(), (torch.zeros(2, 5, 40, 50),), (free_axes(0, 2, 3),))
-    kinds = [op.get_type_name() for op in model.get_ordered_ops()]
-    assert kinds.index("TopK") < kinds.index("Slice")
-    compiled = openvino_core("this test").compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    for hw in ((33, 70), (64, 96), (1, 1)):
-        image = torch.rand(2, 5, *hw)
-        assert torch.from_numpy(compiled(image.numpy())[0]).equal(image.argmax(1).to(torch.uint8))
-
-
-class OfSome(nn.Module):
-    """The likeliest of a few channels, or columns, alone."""
-
-    def __init__(self, axis: int) -> None:
-        super().__init__()
-        self.axis = axis
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return image.index_select(self.axis, torch.arange(3)).argmax(self.axis)
-
-
-@pytest.mark.parametrize("axis", [1, 3, -1])
-def test_what_is_cut_off_is_never_chosen(axis):
-    compiled = openvino_core("this test").compile_model(to_openvino(OfSome(axis), (torch.zeros(1, 5, 8, 8),)), "CPU")
-    image = torch.rand(1, 5, 8, 8)
-    image.select(axis, 4).fill_(2)
-    assert torch.from_numpy(compiled(image.numpy())[0]).equal(image.narrow(axis, 0, 3).argmax(axis))
