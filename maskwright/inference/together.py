@@ -40,20 +40,25 @@ def alike(
     """
     group: list[Begun[S, T]] = []
     kind: Kind | None = None
-    for source, future in waiting:
-        found: T | InputError | OSError
-        try:
-            found = begun = future.result()
-            its_kind = kind_of(begun)
-        except (InputError, OSError) as error:
-            found, its_kind = error, None
-        if group and its_kind != kind:
+    try:
+        for source, future in waiting:
+            found: T | InputError | OSError
+            try:
+                found = begun = future.result()
+                its_kind = kind_of(begun)
+            except (InputError, OSError) as error:
+                found, its_kind = error, None
+            if group and its_kind != kind:
+                yield group
+                group = []
+            group.append((source, found))
+            kind = its_kind
+            if kind is None or len(group) >= min(most, WHOLE_IMAGE_PX // kind.px):
+                yield group
+                group = []
+    except Exception:  # of the sources: what came before is answered first
+        if group:
             yield group
-            group = []
-        group.append((source, found))
-        kind = its_kind
-        if kind is None or len(group) >= min(most, WHOLE_IMAGE_PX // kind.px):
-            yield group
-            group = []
+        raise
     if group:
         yield group

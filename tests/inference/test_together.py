@@ -55,6 +55,17 @@ def test_neighbours_of_one_size_go_together(answers, most, groups):
     assert [str(answer) for answer in flat] == [str(answer) for answer in answers]
 
 
+def test_what_came_before_an_error_of_the_source_is_given_first():
+    def camera():
+        yield from begun((8, 8), (8, 8))
+        raise RuntimeError("the cable is out")
+
+    groups = alike(camera(), 4, lambda hw: Kind(hw, 64))
+    assert [k for k, _ in next(groups)] == [0, 1]
+    with pytest.raises(RuntimeError, match="the cable is out"):
+        next(groups)
+
+
 def test_what_goes_alone_is_alone():
     found = list(alike(begun((8, 8), (9, 9), (9, 9)), 4, lambda hw: None if hw == (9, 9) else Kind(hw, 81)))
     assert [[k for k, _ in group] for group in found] == [[0], [1], [2]]
@@ -63,6 +74,17 @@ def test_what_goes_alone_is_alone():
 def test_large_images_that_the_network_sees_small_are_not_all_held():
     found = list(alike(begun(*[(8, 8)] * 3), 4, lambda hw: Kind(hw, 1 << 20)))
     assert [[k for k, _ in group] for group in found] == [[0, 1], [2]]
+
+
+def test_what_came_before_an_error_of_the_source_is_answered(run):
+    def camera():
+        yield from [Image.from_array(picture(20, 30, k)) for k in range(3)]
+        raise RuntimeError("the cable is out")
+
+    answers = Predictor.load(run).many(camera())
+    assert [next(answers).labels.shape for _ in range(3)] == [(20, 30)] * 3
+    with pytest.raises(RuntimeError, match="the cable is out"):
+        next(answers)
 
 
 def test_each_image_has_the_answer_that_it_has_alone(run, monkeypatch):
