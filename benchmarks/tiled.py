@@ -89,7 +89,7 @@ def ours(run: Path, image: Path, out: Path, precision: str) -> dict[str, Any]:
     with tifffile.TiffFile(image) as tiff:
         tiling = Tiling.blended(tiff.pages[0].shape[:2], None)
     start = time.perf_counter()
-    predictor.prepare(len(tiling), pixels=tiling.seen_px)  # as predict_large does it first
+    predictor.prepare(len(tiling), tile_hw=(tiling.tile_px, tiling.tile_px))  # as predict_large does it first
     prepared = time.perf_counter() - start
     tile = torch.rand(1, 3, 1024, 1024)
     alone = [net_seconds(predictor, tile) for _ in range(3)]

@@ -19,9 +19,10 @@ from maskwright.checkpoint import Manifest, weights_hash
 from maskwright.errors import InputError
 from maskwright.inference.agreement import refusals
 from maskwright.inference.backends import Precision, forward_on
-from maskwright.inference.choice import best_way, first_way
+from maskwright.inference.choice import best_way, first_way, wished
+from maskwright.inference.freed import give_back
 from maskwright.inference.labelling import GraphLabels, logits_on, objects_on
-from maskwright.inference.measuring import Measurement, cost_s, keep_measurement, kept_measurement, measure
+from maskwright.inference.measuring import Measurement, cost_s, keep_measurement, kept_measurement, measure, time_tile
 from maskwright.inference.object_parts import detect_by
 from maskwright.inference.objects import Detect, detect_on
 from maskwright.inference.prepared import Prepared
@@ -32,6 +33,7 @@ from maskwright.models.outputs import Detections
 
 MOST_STREAMS = 4  # where it was not measured how many are best
 EXPECTED_MS = 100.0  # of an image, where nothing was ever measured
+WORTH_TIMING_S = 20.0  # a job of tiles that takes less is not worth a conversion, in which the ways might be timed on tiles
 
 
 class Engine:
@@ -79,7 +81,7 @@ class Engine:
         elif self.way.runtime == "torch":
             self._forwards[self.way] = forward_on(model, device, self.way.precision, exact=exact)
 
-    def prepare(self, images: int | None = None, *, pixels: int | None = None) -> Way:
+    def prepare(self, images: int | None = None, *, tile_hw: tuple[int, int] | None = None) -> Way:
         """Settle on the way for images to come, and give it.
 
         Measured is at most once for the same weights, versions and processor, and only where the images take longer than
@@ -87,20 +89,24 @@ class Engine:
 
         Args:
             images: how many come; None: enough to pay for any start, but not for measuring
-            pixels: of all of them together, where they are not about as large as the probes: tiles
+            tile_hw: where they are tiles, the size at which the network sees them: a way that is the quickest on the probes
+                need not be so on large tiles, and is timed on them where the job is long
         """
         with self._lock:
             if self._exact or self.way.precision == "int8":
                 return self.way
-            if pixels is not None:
-                images = self._as_probes(images, pixels)
+            tiles = images
+            if tile_hw is not None and images is not None:
+                images = self._as_probes(images, tile_hw)
             measured, fixed = kept_measurement(self._model, self._manifest, self.device), self._fixed()
             if measured is None and images is not None and not fixed:
                 measured = self._measured_now(images)
             if measured is None:
                 return self.way
             if not fixed:
-                self.way = best_way(measured, self.way, *self._wishes, images)
+                on_tiles = None if tile_hw is None or images is None else self._timed_on(tile_hw, measured, images)
+                chosen = (measured, images) if on_tiles is None else (on_tiles, tiles)
+                self.way = best_way(chosen[0], self.way, *self._wishes, chosen[1])
                 self.streams = measured.streams
             best = measured.best()
             self.together = measured.together if best and str(self.way) == best.way else 1
@@ -111,8 +117,8 @@ class Engine:
         if self.way.runtime == "torch":
             return None
         with self._lock:
-            # torch.compile shares all threads among the calls, as torch does.
-            kind = self.way, self.streams if many and self.way.runtime != "compile" else 1
+            # What is torch's shares all threads, or the one GPU, among the calls.
+            kind = self.way, 1 if self.way.runtime in ("compile", "cudagraphs") or not many else self.streams
             if kind not in self._graphs:
                 self._graphs[kind] = GraphLabels(self._model, self._manifest, kind[0], streams=kind[1], prepared=self._prepared)
             return self._graphs[kind]
@@ -130,7 +136,7 @@ class Engine:
             )
         with self._lock:
             if self.way not in self._forwards:
-                self._forwards[self.way] = logits_on(self._model, self._manifest, self.way)
+                self._forwards[self.way] = self._forward_on(self.way)
             forward = self._forwards[self.way]
         return forward(image)
 
@@ -151,12 +157,39 @@ class Engine:
             return True
         return all(way.runtime == "torch" for way in ways_on(self.device))
 
-    def _as_probes(self, images: int | None, pixels: int) -> int | None:
+    def _as_probes(self, images: int, hw: tuple[int, int]) -> int:
         """As many images of the probes' size, on which times are measured; as many as there are where no probes are."""
         probes = read_probes(self._run) if self._run is not None else []
         if not probes:
             return images
-        return max(1, round(pixels / statistics.median(math.prod(probe.labels.shape) for probe in probes)))
+        sizes = [math.prod(self._manifest.preprocessing().work_hw(probe.labels.shape)) for probe in probes]
+        return max(1, round(images * math.prod(hw) / statistics.median(sizes)))
+
+    def _timed_on(self, hw: tuple[int, int], measured: Measurement, images: int) -> Measurement | None:
+        """What was measured, with the times of tiles of this size: known, or taken now where the job is long enough."""
+        known = measured.on_tiles(hw)
+        if known is not None or self._manifest.task == "instance":
+            return known
+        runtime, precision = self._wishes
+        rivals = measured.rivals(*wished(runtime, precision))
+        if len(rivals) < 2 or images * min(rival.ms for rival in rivals) / 1000 < WORTH_TIMING_S:
+            return None
+        spent: dict[Way, float] = {}
+        for rival in rivals:
+            way = Way(*rival.way.split())  # type: ignore[arg-type]
+            self._forwards.setdefault(way, self._forward_on(way))
+            spent[way] = time_tile(self._forwards[way], self._manifest.preprocessing().channels, hw)
+        for way in spent.keys() - {self.way, min(spent, key=lambda way: spent[way])}:
+            del self._forwards[way]
+        give_back()
+        found = measured.with_tiles(hw, {str(way): ms for way, ms in spent.items()})
+        keep_measurement(self._model, self.device, found)
+        return found.on_tiles(hw)
+
+    def _forward_on(self, way: Way) -> Forward:
+        if way.runtime == "torch":
+            return forward_on(self._model, self.device, way.precision)
+        return logits_on(self._model, self._manifest, way)
 
     def _measured_now(self, images: int) -> Measurement | None:
         """Measured and kept, if there are probes and the images take longer than that."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, Self
@@ -33,13 +33,13 @@ from maskwright.inference.cache import cache_folder, key_of
 from maskwright.inference.labelling import GraphLabels, Labels, covered_by, labels_on_torch, objects_on
 from maskwright.inference.probes import Probe
 from maskwright.inference.runtimes import RUNTIMES, Way, version_of, ways_on
-from maskwright.inference.tiled import WHOLE_IMAGE_PX
+from maskwright.inference.tiled import WHOLE_IMAGE_PX, Forward
 from maskwright.io.write import write_json
 
 ORDER = ("bf16", "fp16", "fp32")  # in which the number types are tried
 MOST_TOGETHER = 16  # images in one pass
 TOGETHER_S = 3.0  # after which no larger number is tried
-PASSES = 3  # that are timed for each number of images, the quickest counts
+PASSES = 3  # that are timed for each number of images and of each tile, the quickest counts
 FAILED = 0.0  # milliseconds and seconds of what gave no answer
 CONVERSION_S = 15.0  # what converting a network takes at most, roughly; how long it took is only known afterwards
 
@@ -55,6 +55,7 @@ class Measurement:
         ways: each with how it agreed, quickest first
         streams: how many images the quickest one had best compute side by side, where many come
         together: how many it had best take in one pass; of torch, which has no streams
+        tiles: milliseconds of a tile by its size, as "1024 x 1024", and way, where tiles were timed
     """
 
     machine: dict[str, str]
@@ -63,6 +64,7 @@ class Measurement:
     ways: tuple[Agreement, ...]
     streams: int = 1
     together: int = 1
+    tiles: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def best(self, runtimes: Collection[str] = RUNTIMES, precisions: Collection[str] = ORDER) -> Agreement | None:
         """The quickest way that agrees, of these runtimes and number types; None where none does."""
@@ -71,6 +73,19 @@ class Measurement:
 
     def of(self, way: Way) -> Agreement | None:
         return next((w for w in self.ways if w.way == str(way)), None)
+
+    def rivals(self, runtimes: Collection[str], precisions: Collection[str]) -> list[Agreement]:
+        """The quickest way that agrees of each runtime."""
+        found = [self.best([runtime], precisions) for runtime in runtimes]
+        return [way for way in found if way is not None]
+
+    def on_tiles(self, hw: tuple[int, int]) -> Self | None:
+        """The same for tiles of this size, of which only some ways were timed; None where none was."""
+        known = self.tiles.get(_size(hw))
+        return replace(self, ways=tuple(replace(w, ms=known[w.way]) for w in self.ways if w.way in known)) if known else None
+
+    def with_tiles(self, hw: tuple[int, int], ms: Mapping[str, float]) -> Self:
+        return replace(self, tiles={**self.tiles, _size(hw): dict(ms)})
 
     def lines(self) -> list[str]:
         """For people: a line a way."""
@@ -94,7 +109,8 @@ class Measurement:
     def from_dict(cls, given: Mapping[str, Any]) -> Self:
         ways = tuple(Agreement.from_dict(way) for way in given["ways"])
         counts = int(given["streams"]), int(given.get("together", 1))
-        return cls(dict(given["machine"]), int(given["images"]), float(given["reference_ms"]), ways, *counts)
+        tiles = {str(hw): {str(way): float(ms) for way, ms in of.items()} for hw, of in given.get("tiles", {}).items()}
+        return cls(dict(given["machine"]), int(given["images"]), float(given["reference_ms"]), ways, *counts, tiles)
 
 
 def here(device: torch.device) -> dict[str, str]:
@@ -182,13 +198,27 @@ def keep_measurement(model: nn.Module, device: torch.device, found: Measurement)
         return
 
 
+def time_tile(forward: Forward, channels: int, hw: tuple[int, int]) -> float:
+    """Milliseconds of a tile, the quickest of PASSES after one that is not counted."""
+    tile, spent = torch.rand(1, channels, *hw), []
+    for _ in range(1 + PASSES):
+        began = time.perf_counter()
+        forward(tile)[..., 0, 0].cpu()  # a GPU answers before it has computed
+        spent.append(1000 * (time.perf_counter() - began))
+    return min(spent[1:])
+
+
 def cost_s(ms: float, probes: int) -> float:
     """Seconds that a measurement takes, about, where one image takes `ms` in eager fp32."""
-    return CONVERSION_S + 2 * probes * ms / 1000
+    return CONVERSION_S + TOGETHER_S + 2 * probes * ms / 1000
 
 
 def _file(model: nn.Module, device: torch.device) -> Path:
     return cache_folder() / "measured" / f"{key_of(weights_hash(model), *sorted(here(device).items()))}.json"
+
+
+def _size(hw: tuple[int, int]) -> str:
+    return f"{hw[0]} x {hw[1]}"
 
 
 def _silent(_way: str) -> None:

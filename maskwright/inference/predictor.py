@@ -72,8 +72,8 @@ class Predictor:
         model: taken over: it is moved to the device and stays in evaluation mode
         manifest: the checkpoint's; says what is done to an image first and what the channels mean
         device: "auto" takes CUDA or mps where there is one, else the CPU
-        runtime: "torch", "openvino", "compile" (torch.compile) or "onnx"; "auto" is torch, and where many images come the
-            quickest that agrees (see prepare)
+        runtime: "torch", "openvino", "compile" (torch.compile), "cudagraphs" or "onnx"; "auto" is torch, and where many images
+            come the quickest that agrees (see prepare)
         precision: "auto" takes bf16 where it was measured to agree with fp32 and the device computes it; "int8" is to be prepared
             first (maskwright optimise)
         exact: eager fp32, the reference that the quick ways are compared with
@@ -185,16 +185,16 @@ class Predictor:
         """A line for each runtime that prepare() has just measured and that does not agree with eager fp32."""
         return self._engine.refused
 
-    def prepare(self, images: int | None = None, *, pixels: int | None = None) -> Predictor:
+    def prepare(self, images: int | None = None, *, tile_hw: tuple[int, int] | None = None) -> Predictor:
         """Get ready for many images: the quickest runtime that agrees is taken if they pay for its start; see Engine.prepare.
 
         predict_files, evaluate and calls with a list do this themselves; a program that sends image after image calls it once.
 
         Args:
             images: how many will come; None: enough to pay for any start
-            pixels: of all of them together, where they are not about as large as the images of training
+            tile_hw: where they are tiles of a larger image, the size at which the network sees them
         """
-        self._engine.prepare(images, pixels=pixels)
+        self._engine.prepare(images, tile_hw=tile_hw)
         return self
 
     def graph(self) -> GraphLabels | None:
@@ -395,12 +395,15 @@ def _ahead(
     waiting: deque[tuple[Source, Future[T]]] = deque()
     pool = ThreadPoolExecutor(max(1, readers), "read")
     try:
-        for source in sources:
-            waiting.append((source, pool.submit(prepare, source)))
-            if len(waiting) > readers:
-                yield waiting.popleft()
-        while waiting:
-            yield waiting.popleft()
+        try:
+            for source in sources:
+                waiting.append((source, pool.submit(prepare, source)))
+                if len(waiting) > readers:
+                    yield waiting.popleft()
+        except Exception:  # of the sources: what came before is answered first
+            yield from waiting
+            raise
+        yield from waiting
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

@@ -211,16 +211,37 @@ class TestEngine:
 
     def test_tiles_count_by_their_pixels(self, folder, counted):
         self.make(folder).prepare(1000)
-        probe_px = 20 * 30
-        assert str(self.make(folder).prepare(2, pixels=20 * probe_px)) == "torch fp32"
-        assert str(self.make(folder).prepare(2, pixels=60 * probe_px)) == "openvino fp32"
-        assert str(self.make(folder).prepare(60, pixels=20 * probe_px)) == "torch fp32"
+        assert str(self.make(folder).prepare(2, tile_hw=(200, 30))) == "torch fp32"  # as 20 of the probes
+        assert str(self.make(folder).prepare(2, tile_hw=(600, 30))) == "openvino fp32"
+        assert str(self.make(folder).prepare(60, tile_hw=(20, 10))) == "torch fp32"
+
+    @pytest.mark.parametrize(("spent", "quickest"), [((100.0, 400.0), "torch fp32"), ((400.0, 100.0), "openvino fp32")])
+    def test_what_is_quickest_on_tiles_is_timed_once_and_kept(self, folder, counted, monkeypatch, spent, quickest):
+        timed: list[tuple[int, int]] = []
+        monkeypatch.setattr(engine, "time_tile", lambda forward, channels, hw: timed.append(hw) or spent[len(timed) - 1])
+        first = self.make(folder)
+        assert str(first.prepare(100, tile_hw=(640, 600))) == quickest
+        assert len(first._forwards) == (1 if quickest == "torch fp32" else 2)
+        assert first.forward(torch.rand(1, 1, 64, 96)).shape == (1, 3, 64, 96)
+        assert str(self.make(folder).prepare(100, tile_hw=(640, 600))) == quickest
+        assert timed == [(640, 600)] * 2
+        assert str(self.make(folder).prepare(1000)) == "openvino fp32"  # images are no tiles
+        assert str(self.make(folder).prepare(5, tile_hw=(320, 600))) == "openvino fp32"  # over before anything is timed
+        assert str(self.make(folder, precision="fp32").prepare(100, tile_hw=(640, 600))) == quickest
+        assert len(timed) == 2
+
+    def test_tiles_are_timed_for_real(self, folder):
+        engine = self.make(folder)
+        engine.prepare(1000)
+        timed = engine._timed_on((64, 96), kept_measurement(*load_checkpoint(folder), CPU), 10**9)
+        assert timed is not None
+        assert all(way.ms > 0 for way in timed.ways)
 
     def test_tiles_are_counted_as_images_where_no_probes_are(self, folder, counted):
         self.make(folder).prepare(1000)
         for probe in (folder / "probes").iterdir():
             probe.unlink()
-        assert str(self.make(folder).prepare(60, pixels=1)) == "openvino fp32"
+        assert str(self.make(folder).prepare(60, tile_hw=(1, 1))) == "openvino fp32"
 
     def test_what_training_measured_here_is_taken(self, folder, counted):
         model, manifest = load_checkpoint(folder)
