@@ -100,7 +100,7 @@ class Engine:
                 images = self._as_probes(images, tile_hw)
             measured, fixed = kept_measurement(self._model, self._manifest, self.device), self._fixed()
             if measured is None and images is not None and not fixed:
-                measured = self._measured_now(images)
+                measured = self._measured_now(images, of_tiles=tile_hw is not None)
             if measured is None:
                 return self.way
             if not fixed:
@@ -191,12 +191,16 @@ class Engine:
             return forward_on(self._model, self.device, way.precision)
         return logits_on(self._model, self._manifest, way)
 
-    def _measured_now(self, images: int) -> Measurement | None:
-        """Measured and kept, if there are probes and the images take longer than that."""
+    def _measured_now(self, images: int, *, of_tiles: bool) -> Measurement | None:
+        """Measured and kept, if there are probes and the images take longer than that.
+
+        Of tiles, where a second graph is converted and timed, twice as long on the present way: one large image is often all.
+        """
         before = self._manifest.runtimes or {}
         ms = float(before.get("reference_ms", EXPECTED_MS))
+        now = next((float(way["ms"]) for way in before.get("ways", ()) if way["way"] == str(self.way)), ms) if of_tiles else ms
         probes = read_probes(self._run) if self._run is not None else []
-        if not probes or images * ms / 1000 < cost_s(ms, len(probes)):
+        if not probes or images * now / 1000 < cost_s(ms, len(probes)) * (2 if of_tiles else 1):
             return None
         found = measure(copy.deepcopy(self._model), self._manifest, self.device, probes)
         keep_measurement(self._model, self.device, found)

@@ -39,7 +39,7 @@ from maskwright.io.write import write_json
 ORDER = ("bf16", "fp16", "fp32")  # in which the number types are tried
 MOST_TOGETHER = 16  # images in one pass
 TOGETHER_S = 3.0  # after which no larger number is tried
-PASSES = 3  # that are timed for each number of images and of each tile, the quickest counts
+PASSES = 3  # that are timed for each number of images, the quickest counts
 FAILED = 0.0  # milliseconds and seconds of what gave no answer
 CONVERSION_S = 15.0  # what converting a network takes at most, roughly; how long it took is only known afterwards
 
@@ -199,9 +199,9 @@ def keep_measurement(model: nn.Module, device: torch.device, found: Measurement)
 
 
 def time_tile(forward: Forward, channels: int, hw: tuple[int, int]) -> float:
-    """Milliseconds of a tile, the quickest of PASSES after one that is not counted."""
+    """Milliseconds of a tile, the quicker of two passes after one that is not counted."""
     tile, spent = torch.rand(1, channels, *hw), []
-    for _ in range(1 + PASSES):
+    for _ in range(3):
         began = time.perf_counter()
         forward(tile)[..., 0, 0].cpu()  # a GPU answers before it has computed
         spent.append(1000 * (time.perf_counter() - began))

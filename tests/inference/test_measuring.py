@@ -230,6 +230,13 @@ class TestEngine:
         assert str(self.make(folder, precision="fp32").prepare(100, tile_hw=(640, 600))) == quickest
         assert len(timed) == 2
 
+    def test_a_job_of_tiles_must_pay_for_two_conversions(self, folder, counted):
+        # Nothing is known: an image is thought to take 100 ms, measuring 18.2 seconds.
+        assert str(self.make(folder).prepare(300, tile_hw=(20, 30))) == "torch fp32"
+        assert counted == []
+        assert str(self.make(folder).prepare(400, tile_hw=(20, 30))) == "openvino fp32"
+        assert len(counted) == 1
+
     def test_tiles_are_timed_for_real(self, folder):
         engine = self.make(folder)
         engine.prepare(1000)
