@@ -177,7 +177,8 @@ class Engine:
         spent: dict[Way, float] = {}
         for rival in rivals:
             way = Way(*rival.way.split())  # type: ignore[arg-type]
-            self._forwards.setdefault(way, self._forward_on(way))
+            if way not in self._forwards:
+                self._forwards[way] = self._forward_on(way)
             spent[way] = time_tile(self._forwards[way], self._manifest.preprocessing().channels, hw)
         for way in spent.keys() - {self.way, min(spent, key=lambda way: spent[way])}:
             del self._forwards[way]
