@@ -40,7 +40,7 @@ Snap = Annotated[bool, flag("--snap", "Move mask values that no class has to the
 Device = Annotated[str, value("NAME", "auto, cpu, cuda, cuda:1 or mps.")]
 Runtime = Annotated[
     str,
-    value("NAME", "torch, openvino, compile, cudagraphs or onnx; auto: the quickest that agrees with eager fp32."),
+    value("NAME", "torch, openvino, compile (torch.compile) or onnx; auto: the quickest that agrees with eager fp32."),
 ]
 Precision = Annotated[str, value("TYPE", "fp32, bf16, fp16 (CUDA) or int8 (see optimise); auto: the quickest that agrees.")]
 Seed = Annotated[int, value("N", "Same seed, same result.")]

@@ -20,8 +20,6 @@ def first_way(manifest: Manifest, device: torch.device, runtime: str, precision:
         InputError, MissingExtraError: the wishes are unknown, contradict each other, or cannot be had here.
     """
     check_wishes(device, runtime, precision, exact=exact)
-    if runtime == "cudagraphs" and manifest.task == "instance":
-        raise InputError(f"the runtime 'cudagraphs' plays the same work for every image, {manifest.model} does not; take torch.")
     if precision == "int8":
         return Way("openvino", "int8")
     number_type = choose_precision(precision, manifest.precision, device, exact=exact)
@@ -43,8 +41,6 @@ def check_wishes(device: torch.device, runtime: str, precision: str, *, exact: b
         raise InputError(f"exact means eager fp32 on torch, but the runtime {runtime!r} was asked for; leave one of the two out.")
     if runtime == "compile" and device.type not in ("cpu", "cuda"):
         raise InputError(f"the runtime 'compile' is for cpu and cuda, this is {device.type}; give --runtime torch.")
-    if runtime == "cudagraphs" and device.type != "cuda":
-        raise InputError(f"the runtime 'cudagraphs' is for cuda, this is {device.type}; leave --runtime out.")
     if runtime == "compile" and not compiles_on(device):
         needed = "a C++ compiler, as g++" if device.type == "cpu" else "Triton"
         raise InputError(f"the runtime 'compile' needs {needed} on {device.type}, and there is none; leave --runtime out.")

@@ -22,17 +22,18 @@ from maskwright.inference.backends import Precision, forward_on
 from maskwright.inference.choice import best_way, first_way, wished
 from maskwright.inference.freed import give_back
 from maskwright.inference.labelling import GraphLabels, logits_on, objects_on
-from maskwright.inference.measuring import Measurement, cost_s, keep_measurement, kept_measurement, measure, time_tile
+from maskwright.inference.measuring import FAILED, Measurement, cost_s, keep_measurement, kept_measurement, measure, time_tile
 from maskwright.inference.object_parts import detect_by
 from maskwright.inference.objects import Detect, detect_on
 from maskwright.inference.prepared import Prepared
 from maskwright.inference.probes import read_probes
-from maskwright.inference.runtimes import Way, ways_on
+from maskwright.inference.runtimes import RUNTIMES, Way, ways_on
 from maskwright.inference.tiled import Forward
 from maskwright.models.outputs import Detections
 
 MOST_STREAMS = 4  # where it was not measured how many are best
 EXPECTED_MS = 100.0  # of an image, where nothing was ever measured
+TILES_A_RIVAL = 10  # at least so many of a job for each way that is timed on three of them
 WORTH_TIMING_S = 20.0  # a job of tiles that takes less is not worth a conversion, in which the ways might be timed on tiles
 
 
@@ -85,7 +86,7 @@ class Engine:
         """Settle on the way for images to come, and give it.
 
         Measured is at most once for the same weights, versions and processor, and only where the images take longer than
-        that; which way is taken then follows from what was measured alone.
+        that, and once on tiles of a size; which way is taken then follows from what was measured alone.
 
         Args:
             images: how many come; None: enough to pay for any start, but not for measuring
@@ -104,9 +105,12 @@ class Engine:
             if measured is None:
                 return self.way
             if not fixed:
-                on_tiles = None if tile_hw is None or images is None else self._timed_on(tile_hw, measured, images)
+                on_tiles = None
+                if tile_hw is not None and tiles is not None and images is not None:
+                    on_tiles = self._timed_on(tile_hw, measured, tiles, images)
                 chosen = (measured, images) if on_tiles is None else (on_tiles, tiles)
                 self.way = best_way(chosen[0], self.way, *self._wishes, chosen[1])
+                self._forwards = {way: forward for way, forward in self._forwards.items() if way == self.way}
                 self.streams = measured.streams
             best = measured.best()
             self.together = measured.together if best and str(self.way) == best.way else 1
@@ -117,8 +121,8 @@ class Engine:
         if self.way.runtime == "torch":
             return None
         with self._lock:
-            # What is torch's shares all threads, or the one GPU, among the calls.
-            kind = self.way, 1 if self.way.runtime in ("compile", "cudagraphs") or not many else self.streams
+            # torch.compile shares all threads among the calls, as torch does.
+            kind = self.way, self.streams if many and self.way.runtime != "compile" else 1
             if kind not in self._graphs:
                 self._graphs[kind] = GraphLabels(self._model, self._manifest, kind[0], streams=kind[1], prepared=self._prepared)
             return self._graphs[kind]
@@ -165,27 +169,39 @@ class Engine:
         sizes = [math.prod(self._manifest.preprocessing().work_hw(probe.labels.shape)) for probe in probes]
         return max(1, round(images * math.prod(hw) / statistics.median(sizes)))
 
-    def _timed_on(self, hw: tuple[int, int], measured: Measurement, images: int) -> Measurement | None:
-        """What was measured, with the times of tiles of this size: known, or taken now where the job is long enough."""
-        known = measured.on_tiles(hw)
-        if known is not None or self._manifest.task == "instance":
-            return known
-        runtime, precision = self._wishes
-        rivals = measured.rivals(*wished(runtime, precision))
-        if len(rivals) < 2 or images * min(rival.ms for rival in rivals) / 1000 < WORTH_TIMING_S:
+    def _timed_on(self, hw: tuple[int, int], measured: Measurement, tiles: int, images: int) -> Measurement | None:
+        """What was measured, with the times of tiles of this size: known, or taken now where the job is long enough.
+
+        Timed are the quickest way of each runtime that the wishes leave open, and the present one; what fails is left out.
+
+        Args:
+            tiles, images: how many come, and as how many images of the probes' size they count
+        """
+        if self._manifest.task == "instance":
             return None
-        spent: dict[Way, float] = {}
-        for rival in rivals:
-            way = Way(*rival.way.split())  # type: ignore[arg-type]
-            if way not in self._forwards:
-                self._forwards[way] = self._forward_on(way)
-            spent[way] = time_tile(self._forwards[way], self._manifest.preprocessing().channels, hw)
-        for way in spent.keys() - {self.way, min(spent, key=lambda way: spent[way])}:
-            del self._forwards[way]
+        rivals = {Way(*way.way.split()) for way in measured.rivals(*wished(*self._wishes))}  # type: ignore[arg-type]
+        now = measured.of(self.way)
+        rivals |= {self.way} if now is not None and now.agrees else set()
+        known = measured.on_tiles(hw, rivals)
+        if known is not None or len(rivals) < 2:
+            return known
+        quickest_ms = min(way.ms for way in map(measured.of, rivals) if way is not None)
+        if tiles < TILES_A_RIVAL * len(rivals) or images * quickest_ms / 1000 < WORTH_TIMING_S:
+            return None
+        spent: dict[str, float] = {}
+        for way in sorted(rivals, key=lambda way: (RUNTIMES.index(way.runtime), way.precision)):
+            try:
+                if way not in self._forwards:
+                    self._forwards[way] = self._forward_on(way)
+                spent[str(way)] = time_tile(self._forwards[way], self._manifest.preprocessing().channels, hw)
+            except Exception:  # whatever a compiler or a runtime trips over, the others still serve
+                if way.runtime == "torch":
+                    raise
+                spent[str(way)] = FAILED
         give_back()
-        found = measured.with_tiles(hw, {str(way): ms for way, ms in spent.items()})
-        keep_measurement(self._model, self.device, found)
-        return found.on_tiles(hw)
+        measured = measured.with_tiles(hw, spent)
+        keep_measurement(self._model, self.device, measured)
+        return measured.on_tiles(hw, rivals)
 
     def _forward_on(self, way: Way) -> Forward:
         if way.runtime == "torch":

@@ -74,7 +74,7 @@ class GraphLabels:
     """The class of each pixel by one graph on another runtime than eager torch, made when an image of its kind first comes.
 
     Args:
-        model: a semantic network in evaluation mode; on the CPU but for torch.compile and CUDA graphs
+        model: a semantic network in evaluation mode; on the CPU but for torch.compile
         streams: images that are computed side by side when called from as many threads
         prepared: for int8, the model that was quantised (prepared.py)
     """

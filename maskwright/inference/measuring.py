@@ -1,4 +1,4 @@
-"""Which way is quickest of those that agree: measured once on a run's probes and kept, never timed again.
+"""Which way is quickest of those that agree: measured once on a run's probes, and once on tiles of a size, and kept.
 
 What the machine that trained measured stands in the manifest. Elsewhere, or with other versions, it is measured when a job is
 long enough to be worth it, and kept in the user's cache under the weights, the versions and the processor.
@@ -55,7 +55,7 @@ class Measurement:
         ways: each with how it agreed, quickest first
         streams: how many images the quickest one had best compute side by side, where many come
         together: how many it had best take in one pass; of torch, which has no streams
-        tiles: milliseconds of a tile by its size, as "1024 x 1024", and way, where tiles were timed
+        tiles: milliseconds of a tile by its size, as "1024 x 1024", and way, where timed; FAILED of what gave no answer
     """
 
     machine: dict[str, str]
@@ -79,13 +79,19 @@ class Measurement:
         found = [self.best([runtime], precisions) for runtime in runtimes]
         return [way for way in found if way is not None]
 
-    def on_tiles(self, hw: tuple[int, int]) -> Self | None:
-        """The same for tiles of this size, of which only some ways were timed; None where none was."""
-        known = self.tiles.get(_size(hw))
-        return replace(self, ways=tuple(replace(w, ms=known[w.way]) for w in self.ways if w.way in known)) if known else None
+    def on_tiles(self, hw: tuple[int, int], rivals: Collection[Way]) -> Self | None:
+        """These ways alone, with their times on tiles of this size; None where not all of them were timed."""
+        known = self.tiles.get(_size(hw), {})
+        names = {str(way) for way in rivals}
+        if not names or not names <= known.keys():
+            return None
+        return replace(
+            self, ways=tuple(replace(w, ms=known[w.way]) for w in self.ways if w.way in names and known[w.way] != FAILED)
+        )
 
     def with_tiles(self, hw: tuple[int, int], ms: Mapping[str, float]) -> Self:
-        return replace(self, tiles={**self.tiles, _size(hw): dict(ms)})
+        """With what was timed now, beside what was before on tiles of this size."""
+        return replace(self, tiles={**self.tiles, _size(hw): {**self.tiles.get(_size(hw), {}), **ms}})
 
     def lines(self) -> list[str]:
         """For people: a line a way."""
@@ -178,7 +184,7 @@ def kept_measurement(model: nn.Module, manifest: Manifest, device: torch.device)
     """What was measured of every runtime for these weights on this machine, by training or later; None if it was not."""
     there = {way.runtime for way in _in_order(ways_on(device), manifest)}
     # What was measured later, by hand or on another machine, comes first.
-    with suppress(OSError, ValueError, KeyError, TypeError):  # never measured, or the file is damaged
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):  # never measured, or the file is damaged
         kept = Measurement.from_dict(json.loads(_file(model, device).read_text(encoding="utf-8")))
         gone = "compile" if "compile" not in there else ""  # Triton may have been here then
         return replace(kept, ways=tuple(way for way in kept.ways if way.way.split()[0] != gone))
@@ -200,7 +206,7 @@ def keep_measurement(model: nn.Module, device: torch.device, found: Measurement)
 
 def time_tile(forward: Forward, channels: int, hw: tuple[int, int]) -> float:
     """Milliseconds of a tile, the quicker of two passes after one that is not counted."""
-    tile, spent = torch.rand(1, channels, *hw), []
+    tile, spent = torch.rand(1, channels, *hw, generator=torch.Generator().manual_seed(0)), []
     for _ in range(3):
         began = time.perf_counter()
         forward(tile)[..., 0, 0].cpu()  # a GPU answers before it has computed

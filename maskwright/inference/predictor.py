@@ -72,7 +72,7 @@ class Predictor:
         model: taken over: it is moved to the device and stays in evaluation mode
         manifest: the checkpoint's; says what is done to an image first and what the channels mean
         device: "auto" takes CUDA or mps where there is one, else the CPU
-        runtime: "torch", "openvino", "compile" (torch.compile), "cudagraphs" or "onnx"; "auto" is torch, and where many images
+        runtime: "torch", "openvino", "compile" (torch.compile) or "onnx"; "auto" is torch, and where many images
             come the quickest that agrees (see prepare)
         precision: "auto" takes bf16 where it was measured to agree with fp32 and the device computes it; "int8" is to be prepared
             first (maskwright optimise)

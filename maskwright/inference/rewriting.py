@@ -111,7 +111,7 @@ def _kernel_3x3(op: Any) -> NDArray[np.float32] | None:
     how, kernel = op.get_attributes(), op.input_value(1).get_node().get_data()
     ones = ("strides", "dilations", "pads_begin", "pads_end")
     plain = how["auto_pad"] == "explicit" and all(list(how[name]) == [1, 1] for name in ones)
-    return kernel if plain and kernel.shape[2:] == (3, 3) else None
+    return kernel if plain and kernel.dtype == np.float32 and kernel.shape[2:] == (3, 3) else None
 
 
 def _side_by_side(port: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Runtimes: a module and an example of its input -> the same function on torch, torch.compile, CUDA graphs, OpenVINO or ONNX.
+"""Runtimes: a module and an example of its input -> the same function on torch, torch.compile, OpenVINO or ONNX Runtime.
 
     run = compiled(module, (image,), Way("openvino", "bf16"))
     (logits,) = run(image)
@@ -28,13 +28,12 @@ from maskwright.errors import InputError, MissingExtraError
 from maskwright.inference import conversions
 from maskwright.inference.backends import computes_bf16, computing
 from maskwright.inference.converting import Dynamic
-from maskwright.inference.recording import recorded
 from maskwright.inference.telemetry import openvino_core
 
 if TYPE_CHECKING:
     import openvino
 
-RuntimeName = Literal["torch", "openvino", "compile", "cudagraphs", "onnx"]
+RuntimeName = Literal["torch", "openvino", "compile", "onnx"]
 RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
 Run = Callable[..., tuple[Tensor, ...]]
 
@@ -42,7 +41,6 @@ _PACKAGES = {
     "torch": ("torch", "torch"),
     "openvino": ("openvino", "fast"),
     "compile": ("torch", "torch"),
-    "cudagraphs": ("torch", "torch"),
     "onnx": ("onnxruntime", "export"),
 }
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
@@ -94,8 +92,7 @@ def require(runtime: RuntimeName) -> None:
 def ways_on(device: torch.device) -> tuple[Way, ...]:
     """Every way that is worth measuring here, but for int8, which has to be prepared (quantising.py).
 
-    torch.compile on GPUs only: on a processor it takes half a minute to win a seventh at most (benchmarks/compiling.py). CUDA
-    graphs where they are asked for: on no GPU has it been measured yet what they win.
+    torch.compile on GPUs only: on a processor it takes half a minute to win a seventh at most (benchmarks/compiling.py).
     """
     types = ["fp32", *(["bf16"] if computes_bf16(device) else []), *(["fp16"] if device.type == "cuda" else [])]
     found = [Way("torch", precision) for precision in types]
@@ -119,7 +116,7 @@ def compiled(
 ) -> Run:
     """The module as a function on a runtime. OpenVINO and ONNX Runtime compute on the CPU.
 
-    The module is put into evaluation mode, and for all that is torch's into the layout channels_last, and stays so.
+    The module is put into evaluation mode, and for torch and torch.compile into the layout channels_last, and stays so.
 
     Args:
         example: inputs of a size that it will see; the module must take them as they are, all as tensors
@@ -134,12 +131,11 @@ def compiled(
     require(way.runtime)
     module.eval()
     threads = threads or torch.get_num_threads()
-    if way.runtime in ("torch", "compile", "cudagraphs"):
+    if way.runtime in ("torch", "compile"):
         device = _device_of(module)
         module = module.to(device).to(memory_format=torch.channels_last)
         program: Callable[..., Any] = torch.compile(module, dynamic=dynamic is not None) if way.runtime == "compile" else module
-        run = on_torch(program, device, way.precision)
-        return recorded(run, device) if way.runtime == "cudagraphs" else run
+        return on_torch(program, device, way.precision)
     if way.runtime == "openvino":
         model = conversions.openvino_model(module, example, dynamic, key)
         return on_openvino(model, way.precision, streams=streams, threads=threads)

@@ -100,7 +100,8 @@ class Windowed(ABC, Generic[Found]):
         self.predictor, self.source, self.image, self.overlay = predictor, source, source.image, overlay
         self.path = self.image.path
         self.tiling, self.preprocess, self.remarks = view
-        seen = self.preprocess.work_hw((self.tiling.tile_px, self.tiling.tile_px))
+        h, w = (min(self.tiling.tile_px, side) for side in self.image.hw)
+        seen = self.preprocess.work_hw((h, w))
         predictor.prepare(len(self.tiling), tile_hw=seen)  # before the key, which names the runtime
         self.value_range = value_range(source) if predictor.preprocess.scaling == "range" else (0.0, 1.0)
         self.statistics: Statistics | None = None if predictor.preprocess.scaling == "range" else statistics(source)

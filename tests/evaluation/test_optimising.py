@@ -145,4 +145,4 @@ def test_from_the_command_line(folder, data, run):
     assert json.loads(out)["predictions"].endswith("(cpu openvino fp32)")
     code, _, err = run("predict", folder, data, "--runtime", "tensorrt")
     assert code == 2
-    assert "no runtime 'tensorrt'; known: auto, torch, openvino, compile, cudagraphs, onnx" in err
+    assert "no runtime 'tensorrt'; known: auto, torch, openvino, compile, onnx" in err

@@ -221,7 +221,7 @@ class TestEngine:
         monkeypatch.setattr(engine, "time_tile", lambda forward, channels, hw: timed.append(hw) or spent[len(timed) - 1])
         first = self.make(folder)
         assert str(first.prepare(100, tile_hw=(640, 600))) == quickest
-        assert len(first._forwards) == (1 if quickest == "torch fp32" else 2)
+        assert set(first._forwards) <= {first.way}  # nothing is kept of what lost
         assert first.forward(torch.rand(1, 1, 64, 96)).shape == (1, 3, 64, 96)
         assert str(self.make(folder).prepare(100, tile_hw=(640, 600))) == quickest
         assert timed == [(640, 600)] * 2
@@ -237,11 +237,44 @@ class TestEngine:
         assert str(self.make(folder).prepare(400, tile_hw=(20, 30))) == "openvino fp32"
         assert len(counted) == 1
 
+    def test_times_of_one_wish_are_not_those_of_another(self, folder, monkeypatch):
+        answer = found(row("torch bf16", 30.0), row("openvino fp32", 60.0), row("torch fp32", 90.0))
+        monkeypatch.setattr(engine, "measure", lambda *_: answer)
+        times = iter([900.0, 700.0, 500.0, 900.0, 700.0])  # torch first, then OpenVINO; of torch bf16 first
+        monkeypatch.setattr(engine, "time_tile", lambda *_: next(times))
+        monkeypatch.setattr(Engine, "_forward_on", lambda self, way: lambda x: x)
+        assert str(self.make(folder, precision="fp32").prepare(100, tile_hw=(640, 600))) == "openvino fp32"
+        assert str(self.make(folder).prepare(100, tile_hw=(640, 600))) == "torch bf16"
+        assert next(times, None) is None
+        assert str(self.make(folder, precision="fp32").prepare(100, tile_hw=(640, 600))) == "openvino fp32"
+
+    def test_one_tile_does_not_pay_for_a_start(self, folder, counted, monkeypatch):
+        monkeypatch.setattr(engine, "time_tile", lambda *_: next(times))
+        times = iter([400.0, 100.0])
+        assert str(self.make(folder).prepare(100, tile_hw=(640, 600))) == "openvino fp32"
+        assert str(self.make(folder).prepare(1, tile_hw=(640, 600))) == "torch fp32"
+
+    def test_what_fails_on_tiles_is_left_out(self, folder, counted, monkeypatch):
+        real = Engine._forward_on
+
+        def forward_on(self, way):
+            if way.runtime == "openvino":
+                raise RuntimeError("no memory for this graph")
+            return real(self, way)
+
+        monkeypatch.setattr(Engine, "_forward_on", forward_on)
+        monkeypatch.setattr(engine, "time_tile", lambda *_: 100.0)
+        for _ in range(2):  # measured, and kept
+            assert str(self.make(folder).prepare(100, tile_hw=(640, 600))) == "torch fp32"
+        assert str(self.make(folder).prepare(5, tile_hw=(6400, 6000))) == "openvino fp32"  # too few to be timed
+
+    @needs_openvino
     def test_tiles_are_timed_for_real(self, folder):
         engine = self.make(folder)
-        engine.prepare(1000)
-        timed = engine._timed_on((64, 96), kept_measurement(*load_checkpoint(folder), CPU), 10**9)
+        measured = found(row("openvino fp32", 10.0), row("torch fp32", 50.0))
+        timed = engine._timed_on((64, 96), measured, 1000, 10**9)
         assert timed is not None
+        assert {way.way for way in timed.ways} == {"openvino fp32", "torch fp32"}
         assert all(way.ms > 0 for way in timed.ways)
 
     def test_tiles_are_counted_as_images_where_no_probes_are(self, folder, counted):

@@ -72,7 +72,7 @@ def test_bf16_on_torch_gives_fp32_tensors():
 
 
 def test_what_is_not_there_is_refused(monkeypatch):
-    with pytest.raises(InputError, match="no runtime 'tensorrt'; known: auto, torch, openvino, compile, cudagraphs, onnx"):
+    with pytest.raises(InputError, match="no runtime 'tensorrt'; known: auto, torch, openvino, compile, onnx"):
         compiled(Two(), (), Way("tensorrt", "fp32"))  # type: ignore[arg-type]
     monkeypatch.setattr(runtimes, "find_spec", lambda _: None)
     with pytest.raises(MissingExtraError, match=r"'openvino' needs the package 'openvino': pip install 'maskwright\[fast\]'"):
