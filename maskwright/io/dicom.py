@@ -7,6 +7,7 @@ Differs from a viewer: the window is for people only, networks see rescaled valu
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ DIRECTORY = "1.2.840.10008.1.3.10"
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # of bits or fractions, of label maps
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 # What pydicom raises at files that are cut short or damaged.
-BROKEN = (OSError, EOFError, ValueError, KeyError, AttributeError, RuntimeError, TypeError, IndexError)
+BROKEN = (OSError, EOFError, ValueError, KeyError, AttributeError, RuntimeError, TypeError, IndexError, zlib.error)
 
 
 def is_dicom(path: Path) -> bool:
@@ -94,14 +95,18 @@ def frames_of(header: Dataset) -> int:
     return max(1, int(header.get("NumberOfFrames") or 1))
 
 
-def decode_dicom(path: Path, frame: int | None = None) -> Decoded:
+def decode_dicom(path: Path, frame: int | None = None, *, header: Dataset | None = None) -> Decoded:
     """One frame of a file; without a number the only one.
+
+    Args:
+        header: what the file says, where it is known already (read_header): of many frames this one alone is then read
 
     Raises:
         MissingExtraError: pydicom is not installed, or the compression needs one more package.
         FormatError: no picture, several frames and no number, or damaged.
     """
-    header = read_header(path, pixels=True)
+    apart = header is not None and _frames_lie_apart(header)
+    header = header if header is not None and apart else read_header(path, pixels=True)
     check_picture(path, header)
     count = frames_of(header)
     if frame is None and count > 1:
@@ -111,18 +116,24 @@ def decode_dicom(path: Path, frame: int | None = None) -> Decoded:
         )
     if frame is not None and not 0 <= frame < count:
         raise InputError(f"{path}: has no frame {frame}; there are {count}, counted from 0.")
-    return meaning(path, header, _stored(path, header, frame or 0), frame or 0)
+    return meaning(path, header, _stored(path, header, frame or 0, apart=apart), frame or 0)
 
 
-def _stored(path: Path, header: Dataset, frame: int) -> NDArray[Any]:
-    """The stored values of one frame, (H, W) or (H, W, 3)."""
+def _frames_lie_apart(header: Dataset) -> bool:
+    """Whether one frame can be read without the others: the file names how it is written, and is not deflated whole."""
+    syntax = header.file_meta.get("TransferSyntaxUID")
+    return syntax is not None and not syntax.is_deflated
+
+
+def _stored(path: Path, header: Dataset, frame: int, *, apart: bool) -> NDArray[Any]:
+    """The stored values of one frame, (H, W) or (H, W, 3), read apart from the others, or out of what was read whole."""
     from pydicom.pixels.utils import pixel_array
 
     register()
-    if not any(name in header for name in PIXELS):
+    if not apart and not any(name in header for name in PIXELS):
         raise FormatError(f"{path}: its pixels are missing (the header alone is here). Copy or export it again.")
     try:
-        pixels = pixel_array(header, index=frame)
+        pixels = pixel_array(path if apart else header, index=frame)
     except BROKEN as error:
         syntax = header.file_meta.TransferSyntaxUID if "TransferSyntaxUID" in header.file_meta else None
         if syntax is not None and "missing dependencies" in str(error):

@@ -63,7 +63,7 @@ class DicomVolume(Volume):
 
     def decoded(self, k: int) -> Decoded:
         self.check_index(k)
-        return decode_dicom(self.files[0], k) if self.frames > 1 else decode_dicom(self.files[k])
+        return decode_dicom(self.files[0], k, header=self.headers[0]) if self.frames > 1 else decode_dicom(self.files[k])
 
     @property
     def file(self) -> Path:

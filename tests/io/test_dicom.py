@@ -11,6 +11,9 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGLosslessSV1,
@@ -22,6 +25,7 @@ from pydicom.uid import (
 from maskwright.errors import FormatError, InputError, MissingExtraError
 from maskwright.io.dicom_codecs import CODECS, is_available
 from maskwright.io.read import read_image
+from maskwright.io.volumes import open_volume
 
 RAW = np.array([[0, 1024, 1064], [2000, 4095, 24]], np.uint16)  # 2 rows of 3
 
@@ -131,6 +135,24 @@ def test_frames_are_named(tmp_path, draw_dicom):
     assert (second.statistics.mean, second.container) == (29.5, "png")  # of 0..59, all frames
     with pytest.raises(InputError, match=r"us\.dcm: has no slice 3; there are 3, counted from 0"):
         read_image(path / "slice-003")
+
+
+FRAMES = np.random.default_rng(2).integers(0, 4096, (3, 8, 12), np.uint16)
+
+
+@pytest.mark.parametrize(
+    "syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLSLossless, DeflatedExplicitVRLittleEndian]
+)
+def test_a_frame_is_read_without_the_others(tmp_path, draw_dicom, syntax, monkeypatch):
+    data = {"PixelData": encapsulate([imagecodecs.jpegls_encode(a) for a in FRAMES])} if syntax == JPEGLSLossless else {}
+    path = draw_dicom(tmp_path / "us.dcm", FRAMES, Rows=8, Columns=12, NumberOfFrames=3, Modality="US", syntax=syntax, **data)
+    volume = open_volume(path)
+    if syntax != DeflatedExplicitVRLittleEndian:  # of which no part can be read alone
+        monkeypatch.setattr("maskwright.io.dicom.read_header", lambda *_, **__: pytest.fail("the file was read whole"))
+    assert all(np.array_equal(volume.decoded(k).pixels.squeeze(), FRAMES[k]) for k in (2, 0, 1))
+    path.write_bytes(path.read_bytes()[:-150])
+    with pytest.raises(FormatError, match=r"us\.dcm: .*cut short or damaged"):
+        volume.decoded(2)
 
 
 PIXELS = np.random.default_rng(1).integers(0, 4096, (16, 24), np.uint16)
