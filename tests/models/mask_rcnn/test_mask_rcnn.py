@@ -176,7 +176,7 @@ def test_a_few_steps_learn_a_square():
     image[:, :, 20:48, 30:58] = 2.0
     image += 0.1 * torch.randn_like(image)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    for _ in range(70):
+    for _ in range(120):
         losses = model(image, truths=[truth, truth])
         optimizer.zero_grad()
         losses.total.backward()
