@@ -8,18 +8,21 @@ same run on the same machine always answers the same.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Literal, get_args
+from threading import Lock
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from maskwright.errors import InputError
+from maskwright.inference.lean import lean
 from maskwright.inference.tiled import Forward
 
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(wished: str | torch.device = "auto") -> torch.device:
@@ -72,25 +75,47 @@ def choose_precision(wished: Precision, measured: str, device: torch.device, *, 
     return wished
 
 
-def forward_on(model: nn.Module, device: torch.device, precision: str, *, exact: bool = False) -> Forward:
+def forward_on(model: nn.Module, device: torch.device, precision: str, *, exact: bool = False, many: bool = False) -> Forward:
     """Logits of an image: moved to the device, run without gradients in the number type, given back as fp32.
 
     The model is moved and put into evaluation mode here and stays so.
+
+    Args:
+        many: images come, which pay for a lean copy (lean.py) of the weights as they are when the first one comes
 
     Shapes:
         image: (B, C, H, W) float32 on any device
         returns: (B, K, H, W) float32 on the device
     """
-    layout = torch.contiguous_format if exact else torch.channels_last
-    model = model.to(device).to(memory_format=layout).eval()
+    answer = answering(model, device, precision, exact=exact, many=many)
+    return lambda image: answer(image).float()
 
-    def forward(image: Tensor) -> Tensor:
+
+def answering(
+    model: nn.Module, device: torch.device, precision: str, *, exact: bool = False, many: bool = False, part: str = ""
+) -> Callable[[Tensor], Any]:
+    """What a model of any kind gives for an image; see forward_on.
+
+    Args:
+        part: of the model, in which a lean copy differs, see lean
+    """
+    layout = torch.contiguous_format if exact else torch.channels_last
+    model = model.to(device).to(memory_format=layout)
+    if model.training:  # of a model in evaluation mode whoever samples may have switched dropout on already
+        model.eval()
+    running: list[nn.Module] = [] if many and not exact else [model]
+    making = Lock()
+
+    def answer(image: Tensor) -> Any:
+        x = image.to(device).contiguous(memory_format=layout)
+        with making:
+            if not running:
+                running.append(lean(model, x, _DTYPES[precision], part=part))
         with ExitStack() as settings:
             computing(settings, device, precision, exact)
-            logits: Tensor = model(image.to(device).contiguous(memory_format=layout))
-            return logits.float()
+            return running[0](x)
 
-    return forward
+    return answer
 
 
 def computing(settings: ExitStack, device: torch.device, precision: str, exact: bool) -> None:

@@ -32,6 +32,7 @@ from maskwright.inference.tiled import Forward
 from maskwright.models.outputs import Detections
 
 MOST_STREAMS = 4  # where it was not measured how many are best
+MANY = 8  # images from which a lean copy of the network (lean.py) pays
 EXPECTED_MS = 100.0  # of an image, where nothing was ever measured
 TILES_A_RIVAL = 10  # at least so many of a job for each way that is timed on three of them
 WORTH_TIMING_S = 20.0  # a job of tiles that takes less is not worth a conversion, in which the ways might be timed on tiles
@@ -74,13 +75,10 @@ class Engine:
         self._model, self._manifest, self._exact = model.to(device).eval(), manifest, exact
         self._wishes = runtime, precision
         self._lock = Lock()
+        self._many = False
         self._graphs: dict[tuple[Way, int], GraphLabels] = {}
         self._forwards: dict[Way, Forward] = {}
         self._detects: dict[Way, Detect] = {}
-        if self.way.runtime == "torch" and manifest.task == "instance":
-            self._detects[self.way] = detect_on(model, device, self.way.precision, exact=exact)
-        elif self.way.runtime == "torch":
-            self._forwards[self.way] = forward_on(model, device, self.way.precision, exact=exact)
 
     def prepare(self, images: int | None = None, *, tile_hw: tuple[int, int] | None = None) -> Way:
         """Settle on the way for images to come, and give it.
@@ -96,6 +94,10 @@ class Engine:
         with self._lock:
             if self._exact or self.way.precision == "int8":
                 return self.way
+            if not self._many and (images is None or images >= MANY):
+                self._many = True
+                for made in (self._forwards, self._detects):
+                    made.pop(self.way, None)
             tiles = images
             if tile_hw is not None and images is not None:
                 images = self._as_probes(images, tile_hw)
@@ -148,10 +150,7 @@ class Engine:
         """The objects of a prepared image, (1, C, h, w), on the present runtime; of models that find objects."""
         with self._lock:
             if self.way not in self._detects:
-                prepared = self._prepared
-                self._detects[self.way] = (
-                    detect_by(self._model, prepared.parts()) if prepared else objects_on(self._model, self._manifest, self.way)
-                )
+                self._detects[self.way] = self._detect_on(self.way)
             detect = self._detects[self.way]
         return detect(image)
 
@@ -205,8 +204,15 @@ class Engine:
 
     def _forward_on(self, way: Way) -> Forward:
         if way.runtime == "torch":
-            return forward_on(self._model, self.device, way.precision)
+            return forward_on(self._model, self.device, way.precision, exact=self._exact, many=self._many)
         return logits_on(self._model, self._manifest, way)
+
+    def _detect_on(self, way: Way) -> Detect:
+        if self._prepared is not None:
+            return detect_by(self._model, self._prepared.parts())
+        if way.runtime == "torch":
+            return detect_on(self._model, self.device, way.precision, exact=self._exact, many=self._many)
+        return objects_on(self._model, self._manifest, way)
 
     def _measured_now(self, images: int, *, of_tiles: bool) -> Measurement | None:
         """Measured and kept, if there are probes and the images take longer than that.

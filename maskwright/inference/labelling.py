@@ -37,11 +37,11 @@ _EXAMPLE_HW = (96, 128)  # of the image that is traced; both are free in the gra
 
 
 def labels_on_torch(model: nn.Module, manifest: Manifest, device: torch.device, precision: str, *, exact: bool = False) -> Labels:
-    """The class of each pixel, eager; of models that find objects the class of the object on top."""
+    """The class of each pixel, eager, of many images; of models that find objects the class of the object on top."""
     preprocess, classes = manifest.preprocessing(), manifest.class_map()
     if manifest.task == "instance":
-        return covered_by(detect_on(model, device, precision, exact=exact), manifest)
-    forward = forward_on(model, device, precision, exact=exact)
+        return covered_by(detect_on(model, device, precision, exact=exact, many=True), manifest)
+    forward = forward_on(model, device, precision, exact=exact, many=True)
 
     def labels(image: Image) -> NDArray[Any]:
         x, frame = preprocess(image)

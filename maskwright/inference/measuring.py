@@ -284,7 +284,7 @@ def _together(model: nn.Module, manifest: Manifest, device: torch.device, precis
     """How many images in one pass, doubled as long as that takes 5 % less an image, fits into memory, and is found out soon."""
     x, _ = manifest.preprocessing()(probes[len(probes) // 2].image)
     most = max(1, min(MOST_TOGETHER, WHOLE_IMAGE_PX // (x.shape[2] * x.shape[3])))
-    forward, best, best_s = forward_on(model, device, precision), 1, math.inf
+    forward, best, best_s = forward_on(model, device, precision, many=True), 1, math.inf
     first = time.perf_counter()
     for count in _counts(most):
         images, times = x.repeat(count, 1, 1, 1), []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from maskwright.classes import ClassMap
 from maskwright.errors import InputError
-from maskwright.inference.backends import computing
+from maskwright.inference.backends import answering
 from maskwright.instances import Instances
 from maskwright.models.mask_rcnn.paste import pasted
 from maskwright.models.outputs import Detections
@@ -26,20 +25,13 @@ class Detect(Protocol):
     def __call__(self, image: Tensor) -> Detections: ...
 
 
-def detect_on(model: nn.Module, device: torch.device, precision: str, *, exact: bool = False) -> Detect:
-    """The objects of one image: moved to the device, run without gradients in the number type.
-
-    The model is moved and put into evaluation mode here and stays so.
-    """
-    layout = torch.contiguous_format if exact else torch.channels_last
-    model = model.to(device).to(memory_format=layout).eval()
+def detect_on(model: nn.Module, device: torch.device, precision: str, *, exact: bool = False, many: bool = False) -> Detect:
+    """The objects of one image: moved to the device, run without gradients in the number type; see backends.forward_on."""
+    answer = answering(model, device, precision, exact=exact, many=many, part="encoder")
 
     def detect(image: Tensor) -> Detections:
-        with ExitStack() as settings:
-            computing(settings, device, precision, exact)
-            (found,) = model(image.to(device).contiguous(memory_format=layout))
-            answer: Detections = found
-            return answer
+        (found,) = answer(image)
+        return found  # type: ignore[no-any-return]  # of one image
 
     return detect
 

@@ -21,7 +21,7 @@ def milliseconds(
 
     The model is moved and put into evaluation mode (see forward_on).
     """
-    forward = forward_on(model, device, precision)
+    forward = forward_on(model, device, precision, many=True)
     image = torch.rand(1, channels, *hw, device=device)
     spent: list[float] = []
     forward(image)  # prepares the kernels

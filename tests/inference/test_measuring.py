@@ -209,6 +209,21 @@ class TestEngine:
         assert str(self.make(folder).prepare(20)) == "torch fp32"  # 40 ms are won an image, the start takes 2 seconds
         assert str(self.make(folder).prepare(60)) == "openvino fp32"
 
+    def test_many_images_run_on_a_lean_copy(self, folder, counted, monkeypatch):
+        asked: list[bool] = []
+        real = engine.forward_on
+        monkeypatch.setattr(
+            engine, "forward_on", lambda *args, many=False, **kw: asked.append(many) or real(*args, many=many, **kw)
+        )
+        image = torch.rand(1, 1, 20, 30)
+        for wishes, images, many in (({}, 3, False), ({}, 8, True), ({}, None, True), ({"exact": True}, None, False)):
+            made = self.make(folder, runtime="torch", **wishes)
+            before = made.forward(image)
+            made.prepare(images)
+            torch.testing.assert_close(made.forward(image), before, atol=1e-4, rtol=0)
+            assert asked.pop() == many
+            asked.clear()
+
     def test_tiles_count_by_their_pixels(self, folder, counted):
         self.make(folder).prepare(1000)
         assert str(self.make(folder).prepare(2, tile_hw=(200, 30))) == "torch fp32"  # as 20 of the probes

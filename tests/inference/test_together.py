@@ -135,7 +135,7 @@ def test_how_many_is_measured_and_kept(make_run, monkeypatch, tmp_path):
     seconds = {1: 0.03, 2: 0.04, 4: 0.041, 8: 0.08, 16: 0.1}  # an image: 0.03, 0.02, 0.01025, 0.01, and more is not tried
     clock = [0.0]
 
-    def forward_on(*_):
+    def forward_on(*_, many):
         def forward(images):
             if seconds[len(images)] < 0:
                 raise torch.OutOfMemoryError
