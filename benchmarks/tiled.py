@@ -4,9 +4,11 @@
     python benchmarks/tiled.py --side 8000 --against-monai
 
     python benchmarks/tiled.py --side 8000 --against-monai --classes 12
+    python benchmarks/tiled.py --side 8000 --against-monai --minutes 4 --ways auto,fp32,fp32:512
 
 Draws a GeoTIFF piece by piece, trains a small U-Net on such pieces, then runs every contender in a process of its own, turn by
-turn. The net's own time is taken in the same process, on tiles of the same size, before and after the job.
+turn. The net's own time is taken in the same process, on tiles of the same size, after the job. A way is what runs and, behind a
+colon, the tiles' side; "plain" is the network as its user runs it: eager fp32, in the layout it was written in.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from record import record
 
 import maskwright
 from maskwright.classes import ClassMap
+from maskwright.inference.freed import reusing_memory
 from maskwright.inference.large import predict_large
 from maskwright.inference.predictor import Predictor
 from maskwright.inference.tiling import Tiling
@@ -70,8 +73,11 @@ def draw(path: Path, side: int, classes: int) -> None:
                    compression="zlib", metadata=None, extratags=PLACE)  # fmt: skip
 
 
-def make_run(here: Path, classes: int) -> Path:
-    """A net that tells the squares apart, with its probes, so that `predict` may choose what it runs on."""
+def make_run(here: Path, classes: int, minutes: float | None) -> Path:
+    """A net that tells the squares apart, with its probes, so that `predict` may choose what it runs on.
+
+    A training of some minutes, as real ones, has measured the runtimes at its end.
+    """
     rng = np.random.default_rng(1)
     for folder in ("images", "masks"):
         (here / "data" / folder).mkdir(parents=True)
@@ -79,38 +85,43 @@ def make_run(here: Path, classes: int) -> Path:
         pixels, labels = squares(rng, 256, classes)
         Image.fromarray(pixels).save(here / "data" / "images" / f"{number}.png")
         Image.fromarray(labels).save(here / "data" / "masks" / f"{number}.png")
-    settings = {"model_args": NET, "steps": STEPS}
+    settings = {"model_args": NET} | ({"steps": STEPS} if minutes is None else {})
     named = ClassMap(tuple(range(classes)), tuple(f"class {k}" for k in range(classes)))
-    return maskwright.train(here / "data", out=here / "run", model="unet", classes=named, settings=settings).folder
+    return maskwright.train(
+        here / "data", out=here / "run", model="unet", classes=named, settings=settings, minutes=minutes
+    ).folder
 
 
-def ours(run: Path, image: Path, out: Path, precision: str) -> dict[str, Any]:
-    predictor = loaded(run, precision)
+def ours(run: Path, image: Path, out: Path, way: str) -> dict[str, Any]:
+    predictor = loaded(run, way)
     with tifffile.TiffFile(image) as tiff:
-        tiling = Tiling.blended(tiff.pages[0].shape[:2], None)
-    start = time.perf_counter()
-    predictor.prepare(len(tiling), tile_hw=(tiling.tile_px, tiling.tile_px))  # as predict_large does it first
-    prepared = time.perf_counter() - start
-    tile = torch.rand(1, 3, 1024, 1024)
-    alone = [net_seconds(predictor, tile) for _ in range(3)]
+        tiling = Tiling.blended(tiff.pages[0].shape[:2], predictor.tile)
     start = time.perf_counter()
     found = predict_large(predictor, image, out)
-    seconds = prepared + time.perf_counter() - start
-    alone += [net_seconds(predictor, tile) for _ in range(3)]
-    model_s = statistics.median(alone) * tiling.seen_px / (1024 * 1024)
+    seconds, peak = time.perf_counter() - start, peak_mb()
+    side = tiling.tile_px
+    tile = torch.rand(1, 3, side, side)
+    with reusing_memory():  # as within the job
+        alone = [net_seconds(predictor, tile) for _ in range(6)][1:]
+    model_s = statistics.median(alone) * tiling.seen_px / side**2
     return {
         "seconds": seconds,
         "model share": model_s / seconds,
         "overlap cost": found.overlap_cost,
         "runs on": predictor.runtime,
+        "peak MB": peak,
     }
 
 
-def loaded(run: Path, precision: str) -> Predictor:
+def loaded(run: Path, way: str) -> Predictor:
     """What is asked for on torch; "auto" is what `predict` takes unasked."""
+    precision, _, side = way.partition(":")
+    tile = int(side) if side else None
     if precision == "auto":
-        return Predictor.load(run, device="cpu")
-    return Predictor.load(run, device="cpu", runtime="torch", precision=precision)  # type: ignore[arg-type]  # as the rows name it
+        return Predictor.load(run, device="cpu", tile=tile)
+    if precision == "plain":
+        return Predictor.load(run, device="cpu", exact=True)
+    return Predictor.load(run, device="cpu", runtime="torch", precision=precision, tile=tile)  # type: ignore[arg-type]  # as named
 
 
 def net_seconds(predictor: Predictor, tile: torch.Tensor) -> float:
@@ -119,11 +130,11 @@ def net_seconds(predictor: Predictor, tile: torch.Tensor) -> float:
     return time.perf_counter() - start
 
 
-def monai(run: Path, image: Path, out: Path, precision: str) -> dict[str, Any]:
+def monai(run: Path, image: Path, out: Path, way: str) -> dict[str, Any]:
     """sliding_window_inference as its documentation uses it: the image in memory, overlap 0.25, constant weights."""
     from monai.inferers import sliding_window_inference
 
-    predictor = loaded(run, precision)
+    predictor = loaded(run, way)
     start = time.perf_counter()
     x = torch.from_numpy(tifffile.imread(image)).permute(2, 0, 1)[None].float() / 255
     with torch.inference_mode():
@@ -131,14 +142,20 @@ def monai(run: Path, image: Path, out: Path, precision: str) -> dict[str, Any]:
     labels = logits.argmax(1)[0].to(torch.uint8).numpy()  # type: ignore[union-attr]  # a tensor in gives a tensor
     tifffile.imwrite(out.with_suffix(".tif"), labels, compression="zlib")
     seconds = time.perf_counter() - start
-    return {"seconds": seconds, "model share": float("nan"), "overlap cost": float("nan"), "runs on": predictor.runtime}
+    return {
+        "seconds": seconds,
+        "model share": float("nan"),
+        "overlap cost": float("nan"),
+        "runs on": predictor.runtime,
+        "peak MB": peak_mb(),
+    }
 
 
 CONTENDERS = {"maskwright": ours, "monai": monai}
 
 
-def in_a_process(who: str, precision: str, run: Path, image: Path, out: Path) -> dict[str, Any]:
-    words = [sys.executable, __file__, "--one", who, precision, str(run), str(image), str(out)]
+def in_a_process(who: str, way: str, run: Path, image: Path, out: Path) -> dict[str, Any]:
+    words = [sys.executable, __file__, "--one", who, way, str(run), str(image), str(out)]
     found = subprocess.run(words, check=True, capture_output=True, text=True).stdout
     return dict(json.loads(found.splitlines()[-1]))
 
@@ -152,33 +169,36 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=4000)
     parser.add_argument("--classes", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--minutes", type=float, help=f"of training; else {STEPS} steps")
     parser.add_argument("--ways", default="auto,fp32,bf16", help="of maskwright: unasked, or on torch in a number type")
+    parser.add_argument("--monai-ways", default="plain,fp32,bf16")
     parser.add_argument("--against-monai", action="store_true")
     parser.add_argument("--one", nargs=5)
     given = parser.parse_args()
     if given.one:
-        who, precision, run, image, out = given.one
-        found = CONTENDERS[who](Path(run), Path(image), Path(out), precision)
-        print(json.dumps({**found, "MB of imports": IMPORTED_MB, "peak MB": peak_mb()}))
+        who, way, run, image, out = given.one
+        found = CONTENDERS[who](Path(run), Path(image), Path(out), way)
+        print(json.dumps({"MB of imports": IMPORTED_MB, **found}))
         return
     contenders = [("maskwright", way) for way in given.ways.split(",")]
-    contenders += [("monai", "fp32"), ("monai", "bf16")] if given.against_monai else []
+    contenders += [("monai", way) for way in given.monai_ways.split(",")] if given.against_monai else []
     with tempfile.TemporaryDirectory() as temporary:
         here = Path(temporary)
-        run = make_run(here, given.classes)
+        run = make_run(here, given.classes, given.minutes)
         draw(here / "image.tif", given.side, given.classes)
         runs: dict[tuple[str, str], list[dict[str, Any]]] = {contender: [] for contender in contenders}
         for _ in range(given.rounds):
-            for who, precision in contenders:
-                runs[who, precision].append(in_a_process(who, precision, run, here / "image.tif", here / "out"))
+            for who, way in contenders:
+                runs[who, way].append(in_a_process(who, way, run, here / "image.tif", here / "out"))
     rows = [
-        {"what": f"{who} {precision}", "side px": given.side, **{k: middle([r[k] for r in found]) for k in found[0]}}
-        for (who, precision), found in runs.items()
+        {"what": f"{who} {way}", "side px": given.side, **{k: middle([r[k] for r in found]) for k in found[0]}}
+        for (who, way), found in runs.items()
     ]
     notes = [
         "model share: the net's own time on as many pixels as went through it, over the time of the whole job, file to file",
         "overlap cost: pixels that the net saw more than once, over the image's",
-        f"monai: sliding_window_inference, roi {MONAI_ROI_PX} px, default overlap 0.25, constant weights; the same forward",
+        f"monai: sliding_window_inference, roi {MONAI_ROI_PX} px, default overlap 0.25, constant weights",
+        "monai plain: the network in eager fp32 as it was written; monai fp32, bf16: channels_last, as maskwright on torch",
         "peak MB: of the process; MB of imports: of the same before anything is loaded (torch, torchvision, timm, scipy)",
     ]
     notes.append(f"{given.classes} classes")

@@ -22,6 +22,7 @@ from maskwright.evaluation.predictions import PredictionFolder
 from maskwright.evaluation.result import Evaluation
 from maskwright.evaluation.scoring import Predict, Progress, score
 from maskwright.inference.backends import Precision
+from maskwright.inference.freed import reusing_memory
 from maskwright.inference.predictor import Predictor
 from maskwright.instances import Instances
 from maskwright.metrics.intervals import RESAMPLES
@@ -29,6 +30,7 @@ from maskwright.metrics.intervals import RESAMPLES
 AnyEvaluation = Evaluation | ObjectEvaluation
 
 
+@reusing_memory()
 def evaluate(
     predictions: Given,
     data: Data,

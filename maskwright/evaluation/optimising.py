@@ -20,6 +20,7 @@ from maskwright.evaluation.opening import Opening, open_data
 from maskwright.evaluation.scoring import score
 from maskwright.inference.agreement import refusals
 from maskwright.inference.converting import to_openvino
+from maskwright.inference.freed import reusing_memory
 from maskwright.inference.labelling import FREE, GraphLabels
 from maskwright.inference.measuring import Measurement, here, keep_measurement, measure
 from maskwright.inference.objects import Detect, decode_objects
@@ -60,6 +61,7 @@ class Optimised:
         return [*ways, *how]
 
 
+@reusing_memory()
 def optimise(
     run: str | Path,
     data: str | Path | Dataset | None = None,

@@ -17,6 +17,7 @@ from typing import Any
 from maskwright.annotations.saving import ENDINGS, checked
 from maskwright.annotations.vector_files import check_drawing
 from maskwright.errors import InputError
+from maskwright.inference.freed import reusing_memory
 from maskwright.inference.jobs import Job, answer_of, check_free, inputs_below, plan
 from maskwright.inference.large_work import OVERLAY, LargeWork, is_large, of_whole
 from maskwright.inference.pictures import PictureWork
@@ -66,6 +67,7 @@ class PredictReport:
         return {"done": [str(p) for p in self.done], "failed": failed, **counts, **volumes, **remarks, **videos}
 
 
+@reusing_memory()
 def predict_files(
     predictor: Predictor,
     sources: str | Path | Iterable[str | Path],

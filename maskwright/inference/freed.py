@@ -1,29 +1,70 @@
-"""Memory that was freed, given back to the system: glibc keeps what threads free, a part for each of them.
+"""Memory that was freed: kept for the next map while a network computes, given back to the system afterwards.
 
-Arrays of some megabytes that one thread makes and another frees leave gaps in its heaps, after many tiles some hundred megabytes
-of them. malloc_trim returns them in some 10 ms.
+glibc takes arrays of 32 MB and more from the system and returns each when it is freed; a network that makes such a map in every
+layer waits for the system's zeroed pages a fifth of its time and more. And what threads free, it keeps, a part for each of them:
+arrays of some megabytes that one thread makes and another frees leave gaps in its heaps, after many tiles some hundred megabytes.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from threading import Lock
+
+# Of malloc.h: what each setting is called, what it is while memory is reused, and where glibc's own adjusting ends up.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
+_REUSED = {_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: -1}
+_USUAL = {_M_MMAP_MAX: 1 << 16, _M_MMAP_THRESHOLD: 32 << 20, _M_TRIM_THRESHOLD: 64 << 20}
+_OWN = ("MALLOC_", "GLIBC_TUNABLES")  # how a person sets the same; theirs stays
+
+_counting = Lock()
+_inside = 0
+
+
+@contextmanager
+def reusing_memory() -> Iterator[None]:
+    """Inside, freed memory stays with the process, whose peak grows little by it; afterwards it goes back to the system.
+
+    May be entered several times at once, and is a decorator too. Without effect where the C library is not glibc, or where its
+    allocation is set by hand.
+    """
+    _enter(+1, _REUSED)
+    try:
+        yield
+    finally:
+        _enter(-1, _USUAL)
 
 
 def give_back() -> None:
-    """Return freed memory to the system; without effect where the C library is not glibc."""
-    trim = _trim()
+    """Return freed memory to the system, some 10 ms; without effect where the C library is not glibc."""
+    trim = _of_glibc("malloc_trim")
     if trim:
         trim(0)
 
 
+def _enter(step: int, settings: dict[int, int]) -> None:
+    """The first that comes in and the last that goes out change how memory is allocated."""
+    global _inside
+    set_option = _of_glibc("mallopt")
+    if set_option is None or any(name.startswith(_OWN) for name in os.environ):
+        return
+    with _counting:
+        _inside += step
+        if _inside == max(0, step):
+            for option, value in settings.items():
+                set_option(option, value)
+            if not _inside:
+                give_back()
+
+
 @functools.cache
-def _trim() -> Callable[[int], int] | None:
+def _of_glibc(name: str) -> Callable[..., int] | None:
     if sys.platform == "linux":
-        with suppress(OSError, AttributeError):  # musl has no malloc_trim
-            found: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+        with suppress(OSError, AttributeError):  # musl has neither
+            found: Callable[..., int] = getattr(ctypes.CDLL(None), name)
             return found
     return None

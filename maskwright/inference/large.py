@@ -18,6 +18,7 @@ from torch import Tensor
 from maskwright.errors import InputError
 from maskwright.inference.blend import Blend
 from maskwright.inference.decode import BLOCK_VALUES, highest
+from maskwright.inference.freed import reusing_memory
 from maskwright.inference.large_objects import LargeObjects
 from maskwright.inference.predictor import Predictor
 from maskwright.inference.proof import disagreement
@@ -33,6 +34,7 @@ from maskwright.transforms import Frame
 LARGE_PX = 1 << 25
 
 
+@reusing_memory()
 def predict_large(
     predictor: Predictor,
     source: Path,

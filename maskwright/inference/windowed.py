@@ -32,7 +32,7 @@ from maskwright.io.write import write_png
 from maskwright.transforms import Frame, Preprocess
 
 WAITING = 2  # tiles that are read ahead, and tiles that wait to be finished
-GIVE_BACK = 4  # tiles after which freed memory goes back to the system
+GIVE_BACK_PX = 2 << 20  # of tiles, after which freed memory goes back to the system
 
 Progress = Callable[[int, int], None]
 Found = TypeVar("Found")  # what the net finds in a tile
@@ -164,6 +164,7 @@ class Windowed(ABC, Generic[Found]):
         first = self.part.rows_done
         todo = ((row, tile) for row in range(first, len(self.tiling.rows)) for tile in self.tiling.row(row))
         done, total = first * len(self.tiling.columns), len(self.tiling)
+        give_back_after = max(1, GIVE_BACK_PX // self.tiling.tile_px**2)
         pending: deque[Future[None]] = deque()
         with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "finish") as finisher:
             try:
@@ -172,7 +173,7 @@ class Windowed(ABC, Generic[Found]):
                     while len(pending) > WAITING:
                         pending.popleft().result()
                     done += 1
-                    if done % GIVE_BACK == 0:
+                    if done % give_back_after == 0:
                         give_back()
                     if progress:
                         progress(done, total)

@@ -30,6 +30,7 @@ from maskwright.data.loader import PreparedPairs, Targets, training_batches
 from maskwright.errors import InputError
 from maskwright.inference.agreement import refusals
 from maskwright.inference.backends import choose_device
+from maskwright.inference.freed import reusing_memory
 from maskwright.io.write import write_json, write_text
 from maskwright.processes import Processes, processes
 from maskwright.progress import progress, say
@@ -74,6 +75,7 @@ class Run:
     score_name: str = "Dice"
 
 
+@reusing_memory()
 def train(
     data: str | Path | Dataset | Arrays,
     *,

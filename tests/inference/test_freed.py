@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -31,3 +32,42 @@ print(before - resident_mb())
 def test_memory_that_a_thread_freed_goes_back_to_the_system() -> None:
     done = subprocess.run([sys.executable, "-c", KEPT_AND_GIVEN_BACK], capture_output=True, text=True, check=True)
     assert float(done.stdout) > 100
+
+
+FAULTS = """
+import resource
+import numpy as np
+from maskwright.inference.freed import reusing_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        np.ones(16 << 20, np.uint8).fill(3)
+        np.ones(50 << 20, np.uint8).fill(3)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+faults()
+usual = faults()
+with reusing_memory():
+    with reusing_memory():
+        faults()
+    inside = faults()
+print(usual, inside, faults())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc is Linux's")
+@pytest.mark.parametrize("own", [False, True])
+def test_large_arrays_take_the_memory_of_those_before(own: bool) -> None:
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_TUNABLES"))}
+    env["NUMPY_MADVISE_HUGEPAGE"] = "0"  # pages are counted
+    said = subprocess.run(
+        [sys.executable, "-c", FAULTS],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=env | ({"MALLOC_ARENA_MAX": "2"} if own else {}),
+    )
+    usual, inside, after = map(int, said.stdout.split())
+    assert after > usual / 2
+    assert (inside < usual / 10) == (not own)
