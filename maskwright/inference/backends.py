@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from maskwright.errors import InputError
 from maskwright.inference.lean import lean
@@ -100,9 +101,9 @@ def answering(
         part: of the model, in which a lean copy differs, see lean
     """
     layout = torch.contiguous_format if exact else torch.channels_last
-    model = model.to(device).to(memory_format=layout)
-    if model.training:  # of a model in evaluation mode whoever samples may have switched dropout on already
-        model.eval()
+    model, sampled = model.to(device).to(memory_format=layout), not model.training
+    for layer in model.modules():  # dropout stays where whoever samples has switched it on already
+        layer.training &= sampled and isinstance(layer, _DropoutNd)
     running: list[nn.Module] = [] if many and not exact else [model]
     making = Lock()
 

@@ -32,11 +32,15 @@ def reusing_memory() -> Iterator[None]:
     May be entered several times at once, and is a decorator too. Without effect where the C library is not glibc, or where its
     allocation is set by hand.
     """
-    _enter(+1, _REUSED)
+    set_option = None if any(name.startswith(_OWN) for name in os.environ) else _of_glibc("mallopt")
+    if set_option is None:
+        yield
+        return
+    _count(+1, set_option)
     try:
         yield
     finally:
-        _enter(-1, _USUAL)
+        _count(-1, set_option)
 
 
 def give_back() -> None:
@@ -46,19 +50,30 @@ def give_back() -> None:
         trim(0)
 
 
-def _enter(step: int, settings: dict[int, int]) -> None:
+def _count(step: int, set_option: Callable[..., int]) -> None:
     """The first that comes in and the last that goes out change how memory is allocated."""
     global _inside
-    set_option = _of_glibc("mallopt")
-    if set_option is None or any(name.startswith(_OWN) for name in os.environ):
-        return
     with _counting:
         _inside += step
         if _inside == max(0, step):
-            for option, value in settings.items():
+            for option, value in (_REUSED if _inside else _USUAL).items():
                 set_option(option, value)
             if not _inside:
                 give_back()
+
+
+def _as_usual_in_a_child() -> None:
+    """A process that was forked off within a job is none of it, and its lock may have been taken by a thread that it has not."""
+    global _counting, _inside
+    _counting = Lock()
+    if _inside and (set_option := _of_glibc("mallopt")):
+        for option, value in _USUAL.items():
+            set_option(option, value)
+    _inside = 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_as_usual_in_a_child)
 
 
 @functools.cache

@@ -86,3 +86,10 @@ def test_a_forward_runs_as_it_says(precision, exact, call):
     assert model.calls == [call]  # (channels last, bf16, gradients or training)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, expected, atol=0.05 if precision == "bf16" else 1e-6, rtol=0)
+
+
+def test_a_layer_that_was_left_in_training_is_evaluated():
+    model = torch.nn.Sequential(torch.nn.Conv2d(2, 2, 1), torch.nn.BatchNorm2d(2)).eval()
+    model[1].train()
+    forward_on(model, CPU, "fp32")(torch.randn(1, 2, 8, 9))
+    assert torch.equal(model[1].running_mean, torch.zeros(2))

@@ -71,3 +71,25 @@ def test_large_arrays_take_the_memory_of_those_before(own: bool) -> None:
     usual, inside, after = map(int, said.stdout.split())
     assert after > usual / 2
     assert (inside < usual / 10) == (not own)
+
+
+FORKED = """
+import os
+from maskwright.inference import freed
+
+with freed.reusing_memory():
+    os.environ["MALLOC_X"] = "1"  # too late for this job
+    if not os.fork():
+        with freed.reusing_memory():
+            pass
+        os._exit(freed._inside)
+    assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
+    assert freed._inside == 1
+assert freed._inside == 0
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc is Linux's")
+def test_a_process_that_is_forked_off_within_is_none_of_it() -> None:
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_TUNABLES"))}
+    subprocess.run([sys.executable, "-c", FORKED], check=True, env=env, timeout=60)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 import torch
@@ -79,6 +81,47 @@ class OfTheBatch(Wired):
         return self.norm(self.conv(x))
 
 
+class BesideALoudOne(Wired):
+    def __init__(self) -> None:
+        super().__init__()
+        self.loud = nn.Conv2d(3, 3, 1)
+        nn.init.constant_(self.loud.bias, 3e4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        return torch.cat([self.loud(x), self.norm(y) + y], dim=1)
+
+
+class InGroups(Wired):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.ConvTranspose2d(3, 3, 2, stride=2, groups=3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x))
+
+
+class ByName(Wired):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(input=self.conv(x))
+
+
+class ReadsItsNorm(Wired):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x)) / self.norm.num_features
+
+
+class OnlyInSevens(Wired):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x.unflatten(3, (7, -1)).flatten(3)))
+
+
+class WithoutAutocast(Wired):
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", enabled=False):
+            return self.conv(x.float())
+
+
 @torch.no_grad()
 @pytest.mark.parametrize(("name", "form"), FORMS, ids=[f"{name}-{k}" for k, (name, _) in enumerate(FORMS)])
 def test_every_network_answers_the_same(name, form):
@@ -95,12 +138,45 @@ def test_every_network_answers_the_same(name, form):
 
 @torch.no_grad()
 @pytest.mark.parametrize(
-    ("net", "left"), [(Plain(), 1), (TakenTwice(), 2), (ChangedInPlace(), 2), (CalledTwice(), 2), (OfTheBatch(), 2)]
+    ("net", "left"),
+    [(Plain(), 1), *((wired(), 2) for wired in (TakenTwice, ChangedInPlace, CalledTwice, OfTheBatch, BesideALoudOne))]
+    + [(wired(), 2) for wired in (InGroups, ByName, ReadsItsNorm)],
+    ids=lambda given: type(given).__name__,
 )
 def test_what_is_wired_otherwise_is_left(net, left):
     found = lean(net, IMAGE, torch.float32)
     assert norms(found) == left
     assert_close(found(IMAGE), net(IMAGE), atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_what_cannot_be_tried_is_a_plain_copy():
+    wide = torch.randn(1, 3, 70, 77)
+    assert_close(lean(OnlyInSevens().eval(), wide, torch.float32)(wide), OnlyInSevens().eval()(wide))
+    found = lean(WithoutAutocast(), IMAGE, torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(found(IMAGE), WithoutAutocast()(IMAGE))
+
+
+def test_it_is_made_while_another_thread_runs_the_network():
+    net = trained(models.build("unet", channels=3, classes=4, width=8, depth=3))
+    run, stop = forward_on(net, CPU, "fp32"), Event()
+
+    def running() -> int:
+        count = 0
+        while not stop.is_set():
+            run(IMAGE)
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(1) as pool:
+        others = pool.submit(running)
+        try:
+            left = [norms(lean(net, IMAGE, torch.float32)) for _ in range(10)]
+        finally:
+            stop.set()
+        assert others.result() > 0
+    assert left == [0] * 10
 
 
 @torch.no_grad()
