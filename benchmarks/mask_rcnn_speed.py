@@ -208,7 +208,7 @@ def profile(name: str, answer: Answer, image: Tensor, theirs: nn.Module, repeats
 def ways_of(net: MaskRCNN, theirs: nn.Module, classes: ClassMap) -> dict[str, Answer]:
     found = {"torchvision eager fp32": by_torchvision(theirs, classes)}
     for kind in ("fp32", "bf16"):
-        found[f"ours, torch {kind}"] = by_ours(detect_on(net, CPU, kind), theirs, classes)
+        found[f"ours, torch {kind}"] = by_ours(detect_on(net, CPU, kind, many=True), theirs, classes)
     if installed("openvino"):
         found["ours, OpenVINO bf16"] = by_ours(detect_by(net, parts_on(net, Way("openvino", "bf16"))), theirs, classes)
     return found
