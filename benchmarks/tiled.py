@@ -2,7 +2,6 @@
 
     python benchmarks/tiled.py --side 20000
     python benchmarks/tiled.py --side 8000 --against-monai
-
     python benchmarks/tiled.py --side 8000 --against-monai --classes 12
     python benchmarks/tiled.py --side 8000 --against-monai --minutes 4 --ways auto,fp32,fp32:512
 
@@ -173,6 +172,7 @@ def main() -> None:
     parser.add_argument("--ways", default="auto,fp32,bf16", help="of maskwright: unasked, or on torch in a number type")
     parser.add_argument("--monai-ways", default="plain,fp32,bf16")
     parser.add_argument("--against-monai", action="store_true")
+    parser.add_argument("--run", type=Path, help="of this script, trained before; else one is trained")
     parser.add_argument("--one", nargs=5)
     given = parser.parse_args()
     if given.one:
@@ -184,7 +184,7 @@ def main() -> None:
     contenders += [("monai", way) for way in given.monai_ways.split(",")] if given.against_monai else []
     with tempfile.TemporaryDirectory() as temporary:
         here = Path(temporary)
-        run = make_run(here, given.classes, given.minutes)
+        run = given.run or make_run(here, given.classes, given.minutes)
         draw(here / "image.tif", given.side, given.classes)
         runs: dict[tuple[str, str], list[dict[str, Any]]] = {contender: [] for contender in contenders}
         for _ in range(given.rounds):

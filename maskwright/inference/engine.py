@@ -22,7 +22,16 @@ from maskwright.inference.backends import Precision, forward_on
 from maskwright.inference.choice import best_way, first_way, wished
 from maskwright.inference.freed import give_back
 from maskwright.inference.labelling import GraphLabels, logits_on, objects_on
-from maskwright.inference.measuring import FAILED, Measurement, cost_s, keep_measurement, kept_measurement, measure, time_tile
+from maskwright.inference.measuring import (
+    FAILED,
+    Measurement,
+    cost_s,
+    first_line,
+    keep_measurement,
+    kept_measurement,
+    measure,
+    time_tile,
+)
 from maskwright.inference.object_parts import detect_by
 from maskwright.inference.objects import Detect, detect_on
 from maskwright.inference.prepared import Prepared
@@ -50,7 +59,7 @@ class Engine:
         way: what the next image runs on
         streams: images that the graph computes side by side, where many come
         together: images that go through the network in one pass, where many come and torch computes
-        refused: a line for each way that was measured just now and does not agree
+        refused: a line for each way that was measured just now and does not agree, or fails
 
     Raises:
         InputError, MissingExtraError: the wishes cannot be had.
@@ -193,10 +202,12 @@ class Engine:
                 if way not in self._forwards:
                     self._forwards[way] = self._forward_on(way)
                 spent[str(way)] = time_tile(self._forwards[way], self._manifest.preprocessing().channels, hw)
-            except Exception:  # whatever a compiler or a runtime trips over, the others still serve
+            except Exception as error:  # whatever a compiler or a runtime trips over, the others still serve
                 if way.runtime == "torch":
                     raise
                 spent[str(way)] = FAILED
+                where = f"on tiles of {hw[0]} x {hw[1]}"
+                self.refused += (f"{way} is not used {where}: it fails on them ({first_line(error)}).",)
         give_back()
         measured = measured.with_tiles(hw, spent)
         keep_measurement(self._model, self.device, measured)

@@ -166,7 +166,7 @@ def measure(
         except Exception as error:  # whatever a compiler or a runtime trips over, the others still serve
             if way.runtime == "torch":
                 raise
-            why = f"it fails on this network ({_first_line(error)})"
+            why = f"it fails on this network ({first_line(error)})"
             found.append(Agreement(str(way), FAILED, FAILED, 0.0, {}, refused=why))
     measured = Measurement(here(device), len(probes), reference_ms, tuple(sorted(found, key=lambda f: (f.ms == FAILED, f.ms))))
     best = measured.best()
@@ -219,6 +219,12 @@ def cost_s(ms: float, probes: int) -> float:
     return CONVERSION_S + TOGETHER_S + 2 * probes * ms / 1000
 
 
+def first_line(error: Exception) -> str:
+    """What an error says first, without the stop behind it."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".:") if lines else type(error).__name__
+
+
 def _file(model: nn.Module, device: torch.device) -> Path:
     return cache_folder() / "measured" / f"{key_of(weights_hash(model), *sorted(here(device).items()))}.json"
 
@@ -260,11 +266,6 @@ def _judged(
     for probe, expected, answer in zip(probes, reference, answers, strict=True):
         comparison.update(probe.labels, expected, answer)
     return Agreement(str(way), ms, start_s, comparison.changed, comparison.moved(), comparison.objection())
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".:") if lines else type(error).__name__
 
 
 def _streams(model: nn.Module, manifest: Manifest, way: Way, probes: Sequence[Probe]) -> int:

@@ -182,7 +182,7 @@ class Predictor:
 
     @property
     def refused(self) -> tuple[str, ...]:
-        """A line for each runtime that prepare() has just measured and that does not agree with eager fp32."""
+        """A line for each runtime that prepare() has just measured and that does not agree with eager fp32, or fails."""
         return self._engine.refused
 
     def prepare(self, images: int | None = None, *, tile_hw: tuple[int, int] | None = None) -> Predictor:

@@ -5,12 +5,8 @@ import sys
 import pytest
 
 KEPT_AND_GIVEN_BACK = """
-from pathlib import Path
 from threading import Thread
-from maskwright.inference.freed import give_back
-
-def resident_mb():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+from maskwright.inference.freed import give_back, held
 
 kept = []
 
@@ -22,9 +18,9 @@ def fill_and_free():
 worker = Thread(target=fill_and_free)
 worker.start()
 worker.join()
-before = resident_mb()
+before = held()
 give_back()
-print(before - resident_mb())
+print((before - held()) / 1e6)
 """
 
 

@@ -19,7 +19,7 @@ import zarr
 from PIL import Image
 
 from maskwright.errors import InputError
-from maskwright.inference import large, large_work, overview, proof
+from maskwright.inference import large, large_work, overview, proof, windowed
 from maskwright.inference.files import predict_files
 from maskwright.inference.large import predict_large
 from maskwright.inference.large_work import is_large
@@ -66,6 +66,16 @@ def test_blended_as_in_memory(run, image, tmp_path):
     assert found.tiles == 12
     assert found.overlap_cost == pytest.approx((128 * 2 + 108) * (128 * 3 + 122) / (300 * 410) - 1)
     assert not part_folder(tmp_path / "out" / "a").exists()
+
+
+@pytest.mark.parametrize(("first_mb", "later_mb", "times"), [(900, 1270, 0), (900, 1290, 11), (1600, 1790, 0), (1600, 1810, 11)])
+def test_freed_memory_is_kept_up_to_a_limit(run, image, tmp_path, monkeypatch, first_mb, later_mb, times):
+    given = []
+    sizes = iter([first_mb, first_mb, *[later_mb] * 11])  # to know the room of the job, then after each of 12 tiles
+    monkeypatch.setattr(windowed, "held", lambda: next(sizes) << 20)
+    monkeypatch.setattr(windowed, "give_back", lambda: given.append(1))
+    predict_large(Predictor.load(run, device="cpu", tile=128, overlap=32), image, tmp_path / "b")
+    assert len(given) == times
 
 
 @pytest.mark.parametrize("scaling", ["range", "percentile", "zscore"])

@@ -279,8 +279,10 @@ class TestEngine:
 
         monkeypatch.setattr(Engine, "_forward_on", forward_on)
         monkeypatch.setattr(engine, "time_tile", lambda *_: 100.0)
-        for _ in range(2):  # measured, and kept
-            assert str(self.make(folder).prepare(100, tile_hw=(640, 600))) == "torch fp32"
+        for said in (1, 0):  # measured, and kept
+            made = self.make(folder)
+            assert str(made.prepare(100, tile_hw=(640, 600))) == "torch fp32"
+            assert sum("640 x 600" in line and "no memory for this graph" in line for line in made.refused) == said
         assert str(self.make(folder).prepare(5, tile_hw=(6400, 6000))) == "openvino fp32"  # too few to be timed
 
     @needs_openvino
