@@ -19,6 +19,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from maskwright.errors import InputError
 from maskwright.inference.lean import lean
+from maskwright.inference.replay import Replay
 from maskwright.inference.tiled import Forward
 
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
@@ -82,14 +83,27 @@ def forward_on(model: nn.Module, device: torch.device, precision: str, *, exact:
     The model is moved and put into evaluation mode here and stays so.
 
     Args:
-        many: images come, which pay for a lean copy (lean.py) of the weights as they are when the first one comes
+        many: images come, which pay for a lean copy (lean.py) of the weights as they are when the first one comes, and on a
+            CUDA device for recording the pass (replay.py)
 
     Shapes:
         image: (B, C, H, W) float32 on any device
         returns: (B, K, H, W) float32 on the device
     """
     answer = answering(model, device, precision, exact=exact, many=many)
-    return lambda image: answer(image).float()
+
+    def forward(image: Tensor) -> Tensor:
+        logits: Tensor = answer(image).float()
+        return logits
+
+    if not many or exact or not _records(device):
+        return forward
+    replay, dropouts = Replay(forward, device), [m for m in model.modules() if isinstance(m, _DropoutNd)]
+    return lambda image: (forward if any(m.training for m in dropouts) else replay)(image)
+
+
+def _records(device: torch.device) -> bool:
+    return device.type == "cuda"
 
 
 def answering(
