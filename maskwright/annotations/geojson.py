@@ -28,7 +28,7 @@ from maskwright.annotations.vector_layers import LAYER_SUFFIXES, WGS84, Feature,
 from maskwright.classes import ClassMap
 from maskwright.errors import FormatError, InputError
 from maskwright.io.georeference import Georeference
-from maskwright.io.geotiff import place_of_file, rasterio_for
+from maskwright.io.geotiff import place_of_file, warped
 
 # Properties that people keep the class in, the likeliest first; compared in lower case.
 CLASS_PROPERTIES = ("class", "class_name", "classname", "label", "category", "type", "kind")
@@ -164,8 +164,7 @@ def _in_pixels(layer: Layer, place: Georeference, system: str) -> NDArray[np.flo
     if system == PIXELS or not len(points):
         return points
     if system not in (OF_IMAGE, place.crs):
-        rasterio = rasterio_for(f"bringing {layer.path.name} onto its image")
-        points = np.stack(rasterio.warp.transform(system, place.crs, points[:, 0], points[:, 1]), axis=1)
+        points = warped(points, system, str(place.crs), f"bringing {layer.path.name} onto its image")
     return place.to_pixels(points)
 
 

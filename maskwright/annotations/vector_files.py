@@ -23,8 +23,8 @@ from maskwright.classes import ClassMap
 from maskwright.errors import InputError, MissingExtraError
 from maskwright.instances import Instances
 from maskwright.io.georeference import Georeference
-from maskwright.io.geotiff import rasterio_for
-from maskwright.io.write import atomic, write_text
+from maskwright.io.geotiff import warped
+from maskwright.io.write import atomic, full_disk, write_text
 from maskwright.ops.coverage import shapely_for
 
 VECTORS = ("geojson", "gpkg")
@@ -58,6 +58,7 @@ class Place:
         """Shapes in pixels to where they are written, outer rings counterclockwise by the coordinates as they are written."""
         shapely = shapely_for("writing polygons")
         moved = shapes if self.georeference is None or self.crs is None else self._moved(shapes, self.crs)
+        moved = [_cut_at_180(shape) for shape in moved] if self.crs == DEGREES else moved
         return list(shapely.orient_polygons(np.array(moved, object)))
 
     def areas_m2(self, shapes: Sequence[Any]) -> list[float]:
@@ -93,12 +94,21 @@ class Place:
         return _warped(place.to_map(points_xy), place.crs, crs)
 
 
+def _cut_at_180(shape: Any) -> Any:
+    """A shape in degrees that crosses the 180th meridian as two parts beside it (RFC 7946, section 3.1.9)."""
+    shapely = shapely_for("writing polygons")
+    left, _, right, _ = shape.bounds
+    if not right - left > 180:  # also where it is empty
+        return shape
+    turn = np.array([360.0, 0.0])
+    eastwards = shapely.transform(shape, lambda points: points + turn * (points[:, :1] < 0))
+    sides = [shapely.intersection(eastwards, shapely.box(*box)) for box in ((0, -90, 180, 90), (180, -90, 360, 90))]
+    sides[1] = shapely.transform(sides[1], lambda points: points - turn)
+    return shapely.multipolygons([part for side in sides for part in shapely.get_parts(side) if part.area > 0])
+
+
 def _warped(points: NDArray[np.float64], source: str, target: str) -> NDArray[np.float64]:
-    if source == target:
-        return points
-    rasterio = rasterio_for("putting polygons on the map")
-    x, y = rasterio.warp.transform(source, target, points[:, 0], points[:, 1])
-    return np.stack([x, y], axis=1)
+    return warped(points, source, target, "putting polygons on the map")
 
 
 def check_drawing(system: str, simplify_m: float) -> None:
@@ -196,8 +206,12 @@ def write_gpkg(path: Path, outlines: Sequence[Outline], place: Place) -> None:
                 temporary, shapely.to_wkb(several), columns, names, layer=LAYER, driver="GPKG", geometry_type="MultiPolygon",
                 crs=place.crs,
             )  # fmt: skip
+        except pyogrio.errors.CRSError as error:
+            why = f"{path}: the projection {place.crs} is not known ({error}); give --vector-crs pixels."
+            raise InputError(why) from error
         except pyogrio.errors.DataSourceError as error:
-            raise InputError(f"{path}: cannot be written ({error}). Check the folder's permissions and the disk.") from error
+            why = f"{path}: cannot be written ({error}). Check the folder's permissions and the disk."
+            raise InputError(why) from full_disk(path) or error
 
 
 def _row(one: Outline, area: float, place: Place, outlines: Sequence[Outline]) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def read_layer(path: Path) -> Layer:
         MissingExtraError: a GeoPackage or Shapefile, and pyogrio is not installed.
     """
     crs, found = _geojson(path) if path.suffix.lower() == GEOJSON else _by_pyogrio(path)
-    features, refused = [], []
+    features, refused = [], _other_layers(path)
     for number, value in enumerate(found, 1):
         where = f"feature {number}"
         try:
@@ -106,7 +106,7 @@ def _by_pyogrio(path: Path) -> tuple[str | None, list[Any]]:
     except ImportError as error:
         raise MissingExtraError("pyogrio", "geo", f"reading {path.suffix} files") from error
     try:
-        meta, _, shapes, columns = pyogrio.raw.read(path, force_2d=True)
+        meta, _, shapes, columns = pyogrio.raw.read(path, layer=0, force_2d=True)
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
         raise FormatError(f"{path}: cannot be read ({error}). Copy or export it again, with all its parts.") from error
     names = [str(name) for name in meta["fields"]]
@@ -116,6 +116,18 @@ def _by_pyogrio(path: Path) -> tuple[str | None, list[Any]]:
         for shape, row in zip(shapely.to_geojson(shapely.from_wkb(shapes)), values, strict=True)
     ]
     return meta["crs"], found
+
+
+def _other_layers(path: Path) -> list[str]:
+    """That a file holds more layers with shapes than the one that is read, the first."""
+    if path.suffix.lower() == GEOJSON:
+        return []
+    import pyogrio
+
+    layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+    if len(layers) < 2:
+        return []
+    return [f"{path}: holds {len(layers)} layers, of which the first is read; {', '.join(layers[1:])} is left out."]
 
 
 def _feature(value: Any, where: str, name: str) -> Feature:

@@ -277,7 +277,7 @@ def predict(
 ) -> None:
     """Segment images, volumes and folders of them. Masks have their image's size; a bad file is listed and the rest goes on."""
     from maskwright.inference.files import predict_files
-    from maskwright.inference.part import has_unfinished
+    from maskwright.inference.part import has_unfinished, unfinished_like
     from maskwright.inference.predictor import Predictor
     from maskwright.inference.windowed import asked_of
 
@@ -286,9 +286,12 @@ def predict(
         passes=uncertainty, min_score=min_score, overlap=overlap,
     )  # fmt: skip
     default = Path("predictions") / sources[0].resolve().stem
-    going_on = not overwrite and has_unfinished(out or default, asked_of(predictor))
-    if going_on:
-        out = out or default  # an interrupted job goes on there
+    asked, going_on = asked_of(predictor), False
+    if not overwrite and out is None:
+        out = unfinished_like(default, asked)  # an interrupted job goes on there
+        going_on = out is not None
+    elif not overwrite and out is not None:
+        going_on = has_unfinished(out, asked)
     with folder_for(out, default, overwrite) as folder, progress("predicting") as step:
         report = predict_files(
             predictor, sources, folder, overlay=overlay, probabilities=probabilities, overwrite=overwrite,

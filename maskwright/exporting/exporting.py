@@ -7,11 +7,6 @@ certificate.
 from __future__ import annotations
 
 import hashlib
-import os
-import secrets
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -32,7 +27,7 @@ from maskwright.exporting.objects import ObjectComparison, compare_objects
 from maskwright.exporting.pixels import Pixels, pixels_of
 from maskwright.exporting.triton import check_triton, write_triton
 from maskwright.inference.predictor import Predictor
-from maskwright.io.write import write_json
+from maskwright.io.write import whole_folder, write_json
 from maskwright.metrics.intervals import RESAMPLES
 from maskwright.progress import Report, Stages, of_stage
 from maskwright.published import is_published
@@ -96,7 +91,7 @@ def export(
     _check_place(place, overwrite)
     dataset, pairs, chosen = _validation(run, data, exact, split)
     pixels = pixels_of((dataset.read(pair).image for pair in pairs), exact.preprocess)
-    with _built_aside(place, overwrite) as folder:
+    with whole_folder(place, overwrite=overwrite) as folder:
         facts = _facts(exact, pixels, precision)
         program, outputs, file = traced_graph(target, run, exact, pixels, precision), outputs_of(exact), folder / target.file
         int8 = None
@@ -122,7 +117,8 @@ def export(
         write_json(folder / CERTIFICATE, certificate)
         if triton:
             name = exact.manifest.model
-            write_triton(folder, name, to, sorted(made, key=lambda path: path.name != target.file), pixels, outputs)
+            first = sorted(made, key=lambda path: path.name != target.file)
+            write_triton(folder, name, to, first, pixels, outputs, images=1 if exact.finds_objects else -1)
         names = [path.name for path in made]
     return Export(place, tuple(place / name for name in names), certificate)
 
@@ -218,27 +214,3 @@ def _write_example(folder: Path, to: str, *, objects: bool) -> None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def _built_aside(place: Path, overwrite: bool) -> Iterator[Path]:
-    """A folder beside `place` that takes its name when all went well, and is gone otherwise.
-
-    Raises:
-        InputError: a folder cannot be made there, or the disk is full.
-    """
-    aside = place.with_name(f".{place.name}.{secrets.token_hex(6)}.part")
-    try:
-        aside.mkdir(parents=True)
-        yield aside
-        if overwrite and place.exists():
-            old = aside.with_suffix(".old")
-            os.replace(place, old)
-            os.replace(aside, place)
-            shutil.rmtree(old)
-        else:
-            os.replace(aside, place)
-    except OSError as error:
-        raise InputError(f"{place}: cannot be written ({error.strerror or error}); choose another folder with --out.") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)

@@ -29,13 +29,21 @@ def check_triton(to: str) -> None:
 
 
 def write_triton(
-    folder: Path, name: str, to: str, files: list[Path], pixels: Pixels, outputs: Mapping[str, tuple[str, tuple[int, ...]]]
+    folder: Path,
+    name: str,
+    to: str,
+    files: list[Path],
+    pixels: Pixels,
+    outputs: Mapping[str, tuple[str, tuple[int, ...]]],
+    *,
+    images: int = -1,
 ) -> None:
     """Write folder/triton/<name>.
 
     Args:
         files: of the artefact, copied into version 1
         outputs: name -> number type and shape, -1 where it is free
+        images: that the graph takes at once, -1 where that is free; Triton refuses a model whose own number is another
     """
     version = folder / "triton" / name / "1"
     version.mkdir(parents=True)
@@ -46,7 +54,7 @@ def write_triton(
 backend: "{BACKENDS[to]}"
 default_model_filename: "{files[0].name}"
 max_batch_size: 0
-{_port("input", INPUT, pixels.dtype, (-1, -1, -1, pixels.channels))}
+{_port("input", INPUT, pixels.dtype, (images, -1, -1, pixels.channels))}
 {ports}
 """
     (version.parent / "config.pbtxt").write_text(text, encoding="utf-8")

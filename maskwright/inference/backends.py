@@ -98,7 +98,8 @@ def forward_on(model: nn.Module, device: torch.device, precision: str, *, exact:
 
     if not many or exact or not _records(device):
         return forward
-    replay, dropouts = Replay(forward, device), [m for m in model.modules() if isinstance(m, _DropoutNd)]
+    dropouts = [layer for layer in model.modules() if isinstance(layer, _DropoutNd)]
+    replay = Replay(forward, device, lambda: (*model.parameters(), *model.buffers()))
     return lambda image: (forward if any(m.training for m in dropouts) else replay)(image)
 
 

@@ -22,8 +22,9 @@ from maskwright.inference.jobs import Job, answer_of, check_free, inputs_below, 
 from maskwright.inference.large_work import OVERLAY, LargeWork, is_large, of_whole
 from maskwright.inference.pictures import PictureWork
 from maskwright.inference.predictor import Failure, Predictor
-from maskwright.inference.video import VideoReport, check_videos, predict_videos
+from maskwright.inference.video import VideoReport, check_videos, is_answered, predict_videos
 from maskwright.inference.volumes import VolumeReport, VolumeWork, share_formats
+from maskwright.inference.windowed import LargeReport
 from maskwright.io.video import is_video
 from maskwright.io.volumes import is_volume_file
 from maskwright.io.write import write_text
@@ -101,7 +102,7 @@ def predict_files(
         vector_crs, simplify: of polygons, see Segmentation.save
         slice_axis: along which NIfTI volumes are cut, see io/nifti_axes.py
         workers: threads that read, and threads that write
-        going_on: pictures and large images whose answers are there are kept as they are: the job was interrupted
+        going_on: inputs whose answers are there are kept as they are: the job was interrupted
         progress: called with (finished, all) after each input
 
     Raises:
@@ -120,7 +121,7 @@ def predict_files(
     of_volumes = {path: place for path, place in below.items() if is_volume_file(path)}
     planned = plan({path: place for path, place in below.items() if path not in of_volumes}, out)
     for_pictures, for_volumes = share_formats(formats, pictures=bool(planned), volumes=bool(of_volumes))
-    volumes = VolumeWork(of_volumes, out, for_volumes, axis=slice_axis, overlay=overlay, overwrite=overwrite)
+    volumes = VolumeWork(of_volumes, out, for_volumes, axis=slice_axis, overlay=overlay, overwrite=overwrite, going_on=going_on)
     volumes.refuse(probabilities=probabilities, blur_background=blur_background_px is not None, uncertainty=predictor.passes > 0)
     check_drawing(vector_crs, simplify)
     pictures = PictureWork(
@@ -136,6 +137,8 @@ def predict_files(
     needed = [*endings, *pictures.beside]
     kept = {job: file for job in planned if going_on and (file := answer_of(job, needed, labels=LABELS in pictures.formats))}
     planned = tuple(job for job in planned if job not in kept)
+    watched_before = [video for video in videos if going_on and is_answered(video, out, masks=LABELS in formats)]
+    videos = [video for video in videos if video not in watched_before]
     alone = [option for option in pictures.beside.values() if option != OVERLAY]
     check_videos(videos, out, alone, masks=LABELS in formats, overwrite=overwrite)
     jobs, large = _shared(predictor, planned, pictures)
@@ -149,22 +152,26 @@ def predict_files(
     done, failed = pictures.predict(
         predictor, jobs, workers=workers, progress=lambda finished: progress(finished, every) if progress else None
     )
-    counts = (*(_read_counts(counts_file) if kept else ()), *pictures.counts.items())
+    counts: tuple[tuple[str, dict[str, int]], ...] = (*(_read_counts(counts_file) if kept else ()), *pictures.counts.items())
     _write_counts(counts_file, counts)
     measured, unanswered = volumes.predict(predictor, before=len(jobs), readers=workers, progress=progress)
     watched, broken = predict_videos(predictor, videos, out, masks=LABELS in formats, overwrite=overwrite, progress=progress)
-    answered, too_large = large.predict(predictor, progress)
-    of_large = tuple((str(one.source), one.counts) for one in answered if one.counts is not None)
-    if of_large:
-        counts += of_large
-        _write_counts(counts_file, counts)
+
+    def count(one: LargeReport) -> None:
+        nonlocal counts
+        if one.counts is not None:
+            counts += ((str(one.source), one.counts),)
+            _write_counts(counts_file, counts)
+
+    answered, too_large = large.predict(predictor, progress, count)
+    already = len(kept) + len(volumes.kept) + len(watched_before)
     return PredictReport(
-        (*kept.values(), *done, *(one.file for one in measured), *(one.file for one in answered)),
+        (*kept.values(), *volumes.kept, *done, *(one.file for one in measured), *(one.file for one in answered)),
         (*failed, *unanswered, *broken, *too_large),
         counts,
         measured,
         (
-            *([f"{len(kept)} answers that were there are kept: the job was interrupted."] if kept else ()),
+            *([f"{already} answers that were there are kept: the job was interrupted."] if already else ()),
             *(_said_once(remark, about) for remark, about in pictures.remarked.items()),
             *(f"{one.file.name}: {text}" for one in answered for text in one.lines()),
         ),

@@ -65,11 +65,11 @@ def answer_of(job: Job, endings: Sequence[str], *, labels: bool) -> Path | None:
     """
     if part_folder(job.folder / job.name).exists():
         return None
-    wanted = [job.folder / f"{job.name}{ending}" for ending in endings]
-    if labels:
-        masks = [job.folder / f"{job.name}{suffix}" for suffix in (*SUFFIXES.values(), ZARR_SUFFIX)]
-        wanted.insert(0, next((mask for mask in masks if mask.exists()), masks[0]))
-    return wanted[0] if wanted and all(path.exists() for path in wanted) else None
+    of_maps = (*SUFFIXES.values(), ZARR_SUFFIX)  # a map of ids too is written as its image is
+    wanted = [list(of_maps)] if labels else []
+    wanted += [[f"_ids{suffix}" for suffix in of_maps] if ending == "_ids.png" else [ending] for ending in endings]
+    found = [next((path for end in ends if (path := job.folder / f"{job.name}{end}").exists()), None) for ends in wanted]
+    return found[0] if found and all(found) else None
 
 
 def check_free(jobs: Sequence[Job], more: Sequence[str], *, overwrite: bool, taken: Sequence[Path] = ()) -> None:

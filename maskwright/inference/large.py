@@ -22,8 +22,8 @@ from maskwright.inference.freed import reusing_memory
 from maskwright.inference.large_objects import LargeObjects
 from maskwright.inference.predictor import Predictor
 from maskwright.inference.proof import disagreement
-from maskwright.inference.tiling import Tiling
-from maskwright.inference.windowed import LargeReport, Progress, Read, View, Windowed, within
+from maskwright.inference.tiling import Tiling, View
+from maskwright.inference.windowed import LargeReport, Progress, Read, Windowed, within
 from maskwright.io.large_masks import write_large_tiff, write_large_zarr
 from maskwright.io.measured import Measured
 from maskwright.io.windows import ZARR_SUFFIX, open_windows
@@ -99,7 +99,9 @@ class _LargeLabels(Windowed[NDArray[np.float32]]):
         return file, None
 
     def last_remarks(self) -> tuple[str, ...]:
-        return (disagreement(self.predictor.logits, self._centre, self.tiling),) if self.predictor.exact else ()
+        if not self.predictor.exact or self.preprocess.zoom != 1:  # scaled down or up, tiles were said to be blended
+            return ()
+        return (disagreement(self.predictor.logits, self._centre, self.tiling),)
 
     def _centre(self, side: int) -> Tensor:
         """What the net sees of a square in the middle of the image."""

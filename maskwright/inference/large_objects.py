@@ -8,7 +8,6 @@ Memory holds the objects of a row of tiles; the map of their numbers is painted 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,8 @@ from maskwright.inference.kept_objects import WholeObjects, read_pieces, write_p
 from maskwright.inference.part import Raw
 from maskwright.inference.predictor import Predictor
 from maskwright.inference.stitching import Piece, Stitcher, pieces_of
-from maskwright.inference.tiled import TILE_PX, tiles_for
-from maskwright.inference.tiling import Tiling
-from maskwright.inference.windowed import Read, View, Windowed, within
+from maskwright.inference.tiled_objects import view_of_objects
+from maskwright.inference.windowed import Read, Windowed, within
 from maskwright.instances import Instances
 from maskwright.io.large_masks import Rows, write_large_ids, write_large_tiff, write_large_zarr
 from maskwright.io.measured import Measured
@@ -65,7 +63,8 @@ class LargeObjects(Windowed[Instances]):
         self.place = place_for(place, vector_crs, str(source.image.path), default=WGS84) if GEOJSON in formats else None
         self.stated = stated_crs(source.image.path, self.place) if self.place else ""
         self.formats = [name for name in LARGE_FORMATS if name in formats]
-        super().__init__(predictor, source, target, view_of_objects(predictor, hw), np.dtype(np.uint8), overlay=overlay)
+        view = view_of_objects(predictor.preprocess, hw, predictor.tile, predictor.overlap)
+        super().__init__(predictor, source, target, view, np.dtype(np.uint8), overlay=overlay)
         self._row: list[Piece] = []
 
     def key(self) -> dict[str, Any]:
@@ -151,20 +150,3 @@ class LargeObjects(Windowed[Instances]):
 
     def _file_of(self, row: int) -> Path:
         return self.part.folder / f"row{row}.jsonl"
-
-
-def view_of_objects(predictor: Predictor, hw: tuple[int, int]) -> View:
-    """Tiles that the net sees as it would see images of their size, all at the scale of a full one.
-
-    They overlap by a quarter: an object up to so large is seen whole by a tile.
-    """
-    preprocess, wished = predictor.preprocess, predictor.tile or TILE_PX
-    one_size = (preprocess.max_side_px, preprocess.min_side_px) != (None, None)
-    seen = hw if max(hw) <= wished else (wished, wished)
-    scale = preprocess.work_hw(seen)[0] / seen[0]
-    tiling = Tiling.blended(hw, wished, predictor.overlap, scale=1.0 if one_size else scale)
-    if predictor.overlap is None:
-        _, quarter = tiles_for((tiling.tile_px + 1, 1), tiling.tile_px) or (0, 0)
-        tiling = replace(tiling, overlap_px=quarter)
-    said = (f"the model sees tiles of {tiling.tile_px} px at {scale:.3g} of their size.",) if scale != 1 else ()
-    return View(tiling, replace(preprocess, max_side_px=None, min_side_px=None, zoom=scale), said)

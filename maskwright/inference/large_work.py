@@ -13,7 +13,7 @@ from maskwright.inference.large_objects import LARGE_FORMATS
 from maskwright.inference.predictor import Failure, Predictor
 from maskwright.inference.windowed import LargeReport
 from maskwright.io.decoded import pixel_limit
-from maskwright.io.tiff_windows import claimed_px
+from maskwright.io.tiff_windows import claimed
 from maskwright.io.windows import ZARR_SUFFIX, has_windows, is_zarr
 from maskwright.io.write import FULL
 from maskwright.result import LABELS
@@ -22,7 +22,7 @@ OVERLAY = "--overlay"  # drawn of images by windows as well, at a size for looki
 
 
 def is_large(path: Path, *, whole: bool = False) -> bool:
-    """Whether a file is read by windows: zarr always, a TIFF that claims more than LARGE_PX pixels.
+    """Whether a file is read by windows: zarr always, a TIFF that claims more than LARGE_PX pixels of three bands.
 
     Args:
         whole: the answer takes the whole image; then only what is not read at once without asking (pixel_limit) goes by windows
@@ -30,7 +30,10 @@ def is_large(path: Path, *, whole: bool = False) -> bool:
     if is_zarr(path):
         return True
     most = pixel_limit() if whole else LARGE_PX
-    return most is not None and has_windows(path) and claimed_px(path) > most
+    if most is None or not has_windows(path):
+        return False
+    pixels, bands = claimed(path)
+    return pixels > most if whole else pixels * max(bands, 3) > most * 3
 
 
 def of_whole(formats: Sequence[str], pictures: Sequence[str], *, objects: bool = False, simplify: float = 0.0) -> list[str]:
@@ -81,18 +84,23 @@ class LargeWork:
         return ("_ids.tif", f"_ids{ZARR_SUFFIX}") if self.jobs and "ids" in self._formats else ()
 
     def predict(
-        self, predictor: Predictor, progress: Callable[[int, int], None] | None
+        self,
+        predictor: Predictor,
+        progress: Callable[[int, int], None] | None,
+        answered: Callable[[LargeReport], None],
     ) -> tuple[list[LargeReport], list[Failure]]:
         """Answer one image after the other; a full disk ends it, other troubles are of one image.
 
         Args:
             progress: called with (finished, all) tiles of the image at hand
+            answered: called after each image that has an answer
         """
         reports, failed = [], []
         for job in self.jobs:
             try:
                 wishes: dict[str, Any] = {"formats": self._formats, "vector_crs": self._vector_crs, "overlay": self._overlay}
                 reports.append(predict_large(predictor, job.source, job.folder / job.name, progress, **wishes))
+                answered(reports[-1])
             except (InputError, MissingExtraError, OSError) as error:
                 system = error if isinstance(error, OSError) else error.__cause__
                 if isinstance(system, OSError) and system.errno in FULL:

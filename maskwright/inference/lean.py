@@ -31,7 +31,8 @@ def lean(net: nn.Module, image: Tensor, dtype: torch.dtype, *, part: str = "") -
     """A copy of a network for evaluation, quicker and the same up to rounding; the network itself stays as it is.
 
     Tensors that are not changed, and layers of dropout, are shared with the network: what is switched there is switched here.
-    Other threads may run the network meanwhile. What cannot be made leaner is a plain copy.
+    Other threads may run the network meanwhile. What cannot be made leaner is a plain copy, and what
+    cannot be copied the network itself.
 
     Args:
         net: in evaluation mode but for dropout
@@ -39,11 +40,15 @@ def lean(net: nn.Module, image: Tensor, dtype: torch.dtype, *, part: str = "") -
         dtype: that it runs in under autocast; float32 leaves weights as they are
         part: in which batch norms are looked for: it takes the image and gives a map or several; "" is the network itself
     """
+    try:
+        own = _copied(net)
+    except _TRIPS:  # as weights that are made anew by an older weight norm
+        return net
     h, w = (min(side, TRIED_PX) for side in image.shape[-2:])
     draw = torch.Generator().manual_seed(0)
     with torch.inference_mode(False), torch.no_grad(), torch.autocast(image.device.type, enabled=False):
         tried = torch.randn(1, image.shape[1], h, w, generator=draw).to(image.device, memory_format=torch.channels_last)
-        found = _folded(_copied(net), tried, part)
+        found = _folded(own, tried, part)
         if dtype != torch.float32:
             found = _converted(found, tried, dtype, part)
         for name, layer in net.named_modules(remove_duplicate=False):

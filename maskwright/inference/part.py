@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -38,6 +39,15 @@ def has_unfinished(folder: Path, job: Mapping[str, Any]) -> bool:
         job: what its key has to say of the model and how it is asked; answers of another one are never taken up
     """
     return folder.is_dir() and any(_is_of(state, job) for state in folder.rglob(f".*.part/{STATE}"))
+
+
+def unfinished_like(default: Path, job: Mapping[str, Any]) -> Path | None:
+    """The folder of an interrupted job, of this name or one that io.write.fresh_folder made of it; the latest of several."""
+    if not default.parent.is_dir():
+        return None
+    numbered = re.compile(re.escape(default.name) + r"(-\d+)?")
+    found = [folder for folder in default.parent.iterdir() if numbered.fullmatch(folder.name) and has_unfinished(folder, job)]
+    return max(found, key=lambda folder: (len(folder.name), folder.name), default=None)
 
 
 def _is_of(state: Path, job: Mapping[str, Any]) -> bool:
@@ -77,9 +87,6 @@ class Raw:
         data = bytearray(os.pread(self._file, wanted, rows.start * wide))
         data.extend(bytes(wanted - len(data)))
         return np.frombuffer(data, self._dtype).reshape(-1, self._hw[1])
-
-    def sync(self) -> None:
-        os.fsync(self._file)
 
     def close(self) -> None:
         os.close(self._file)
@@ -130,7 +137,9 @@ class Part:
     def commit(self, rows_done: int) -> None:
         """All that was written so far is the first rows_done rows of tiles; from here an interrupted job goes on."""
         with self.explained():
-            self._raw.sync()
+            for file in self.folder.glob("*.raw"):
+                with file.open("rb") as opened:
+                    os.fsync(opened.fileno())
             write_json(self.folder / STATE, {"key": self._key, "rows_done": rows_done})
         self.rows_done = rows_done
 

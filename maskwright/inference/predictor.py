@@ -36,6 +36,7 @@ from maskwright.inference.labelling import GraphLabels
 from maskwright.inference.objects import MIN_SCORE, decode_objects
 from maskwright.inference.proof import owned_bands
 from maskwright.inference.tiled import in_pieces, tiles_for
+from maskwright.inference.tiled_objects import comes_in_tiles, objects_in_tiles, view_of_objects
 from maskwright.inference.tiling import Tiling
 from maskwright.inference.together import Kind, alike
 from maskwright.inference.tta import flipped
@@ -77,7 +78,8 @@ class Predictor:
         precision: "auto" takes bf16 where it was measured to agree with fp32 and the device computes it; "int8" is to be prepared
             first (maskwright optimise)
         exact: eager fp32, the reference that the quick ways are compared with
-        tile: side in px of overlapping tiles, a multiple of 32; None cuts only images that are too large for one pass (tiled.py)
+        tile: side in px of overlapping tiles, a multiple of 32; None cuts only images that are too large for one pass (tiled.py,
+            tiled_objects.py)
         flips: average over the image and its left-right mirror image; twice the time
         passes: 0 for one answer; 2 or more average so many passes with the model's dropout on, and answers carry `uncertainty`
         min_score: objects below it are left out, of models that find objects; MIN_SCORE where none is given
@@ -111,7 +113,7 @@ class Predictor:
     ) -> None:
         tiles_for((1, 1), tile, overlap)  # a wish that cannot be had is refused now, not at the first large image
         self.finds_objects = manifest.task == "instance"
-        _check_wishes(manifest, {"tile": tile is not None, "flips": flips, "passes": passes > 0}, min_score)
+        _check_wishes(manifest, {"flips": flips, "passes": passes > 0}, min_score)
         self.device = choose_device(device)
         self.manifest, self.classes, self.preprocess = manifest, manifest.class_map(), manifest.preprocessing()
         self._marks = (", exact" if exact else "") + (", flips" if flips else "")
@@ -284,7 +286,7 @@ class Predictor:
         """Of images of one kind, in one pass where there are several; errors stay what they are."""
         passed: Sequence[Tensor | None] = [None] * len(begun)
         if len(begun) > 1:
-            with suppress(InputError):  # of one of them, which says so when it goes alone
+            with suppress(InputError, torch.OutOfMemoryError):  # of one of them, which says so when it goes alone
                 images = torch.cat([one[1] for one in begun if isinstance(one, tuple)])
                 passed = self._forward(images).split(1)  # type: ignore[no-untyped-call]
         for one, logits in zip(begun, passed, strict=True):
@@ -298,8 +300,10 @@ class Predictor:
         return self._engine.graph(many=many) if self._labels_alone and not any(wanted) else None
 
     def _begin(self, source: Source, wanted: Options, graph: GraphLabels | None = None) -> Segmentation | Prepared:
-        """What can be done in a thread of its own: the whole answer of a graph, else the image read and prepared."""
+        """What can be done in a thread of its own: the whole answer of a graph or of tiles, else the image read and prepared."""
         image = read_image(source)
+        if self.finds_objects and comes_in_tiles(self.preprocess, image.hw, self.tile):
+            return self._objects(image, None, wanted)
         graph = graph or self._graph(wanted)
         if graph and graph.takes(image) and tiles_for(self.preprocess.work_hw(image.hw), None) is None:
             return Segmentation(graph(image), self.classes, image)
@@ -316,7 +320,7 @@ class Predictor:
         confidence, probabilities = wanted
         image, x, frame = prepared
         if self.finds_objects:
-            return self._objects(image, x, frame, confidence or probabilities)
+            return self._objects(image, (x, frame), wanted)
         try:
             raw, variance = self._sampled(x) if self.passes else (self._pieces(x) if logits is None else [logits], None)
             found = decode(raw, frame, self.classes, confidence=confidence, probs=probabilities)
@@ -340,7 +344,9 @@ class Predictor:
         """
         if not self.finds_objects:
             raise InputError(f"{self.manifest.model} gives each pixel a class and finds no objects.")
-        return self._found(*self._prepared(read_image(source)), min_score=0.0)
+        image = read_image(source)
+        in_tiles = comes_in_tiles(self.preprocess, image.hw, self.tile)
+        return self._found(image, None if in_tiles else self.preprocess(image), min_score=0.0)
 
     def objects(self, x: Tensor, frame: Frame) -> Instances:
         """The objects of what Preprocess made of an image or a part of one, (1, C, h, w), from min_score on.
@@ -350,14 +356,24 @@ class Predictor:
         """
         return decode_objects(self._engine.detect(x), frame, self.classes, min_score=self.min_score)
 
-    def _objects(self, image: Image, x: Tensor, frame: Frame, per_pixel: bool) -> Segmentation:
-        if per_pixel:
+    def _objects(self, image: Image, seen: tuple[Tensor, Frame] | None, wanted: Options) -> Segmentation:
+        if any(wanted):
             raise InputError(f"{self.manifest.model} scores objects, not pixels; ask for no confidence or probabilities.")
-        return Segmentation.of_instances(self._found(image, x, frame, min_score=self.min_score), image)
+        return Segmentation.of_instances(self._found(image, seen, min_score=self.min_score), image)
 
-    def _found(self, image: Image, x: Tensor, frame: Frame, *, min_score: float) -> Instances:
-        try:
+    def _found(self, image: Image, seen: tuple[Tensor, Frame] | None, *, min_score: float) -> Instances:
+        """Args:
+        seen: what the net sees of the image; None: it comes in tiles
+        """
+
+        def look(x: Tensor, frame: Frame) -> Instances:
             return decode_objects(self._engine.detect(x), frame, self.classes, min_score=min_score, name=image.name)
+
+        try:
+            if seen is not None:
+                return look(*seen)
+            view = view_of_objects(self.preprocess, image.hw, self.tile, self.overlap)
+            return objects_in_tiles(image, view, self.classes, look)
         except InputError as error:
             raise InputError(f"{image.path or image.name}: {error}") from error
 
@@ -379,9 +395,7 @@ def _check_wishes(manifest: Manifest, wishes: dict[str, bool], min_score: float 
     """Refuse what a model of this task cannot do."""
     asked = [name for name, wanted in wishes.items() if wanted]
     if manifest.task == "instance" and asked:
-        raise InputError(
-            f"{manifest.model} finds objects in whole images; {', '.join(asked)} cannot be had with it, leave it out."
-        )
+        raise InputError(f"{manifest.model} finds objects; {', '.join(asked)} cannot be had with it, leave it out.")
     if manifest.task != "instance" and min_score is not None:
         raise InputError(f"{manifest.model} gives each pixel a class and scores no objects; leave min_score out.")
     if min_score is not None and not 0 <= min_score <= 1:

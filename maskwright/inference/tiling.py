@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from maskwright.errors import InputError
 from maskwright.inference.tiled import GRID_PX, TILE_PX, grid_starts, tiles_for
+from maskwright.transforms import Preprocess
 
 # A net's answer is unsure within its effective reach of a cut edge, some 64 px, which does not grow with the tile: an eighth of
 # 1024 px on each side gives every pixel a tile that sees as far, for 1.3 times the work; a quarter would cost 1.8 times.
@@ -98,6 +100,14 @@ class Tiling:
         first = grid_starts(length, self.tile_px, self.overlap_px)
         ends = [*first[1:], length]
         return [(slice(a, min(a + self.tile_px, length)), slice(a, b)) for a, b in zip(first, ends, strict=True)]
+
+
+class View(NamedTuple):
+    """How a net sees an image: in which tiles, prepared by what, and what is to be said of it."""
+
+    tiling: Tiling
+    preprocess: Preprocess
+    remarks: tuple[str, ...] = ()
 
 
 def _on_grid(px: int) -> int:

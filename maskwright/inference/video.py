@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from maskwright.errors import FormatError, InputError, MissingExtraError
 from maskwright.inference.predictor import Failure, Predictor
 from maskwright.io.video import Video, VideoFrame, video_writer
-from maskwright.io.write import atomic, disk_ends_it
+from maskwright.io.write import atomic, disk_ends_it, whole_folder
 from maskwright.result import Segmentation
 
 
@@ -86,11 +86,12 @@ def predict_video(
     with ExitStack() as opened:
         video = opened.enter_context(Video(source))
         predictor.prepare(video.stated or None)
+        aside = opened.enter_context(whole_folder(folder)) if masks else folder
         add = opened.enter_context(video_writer(overlay, video))
         write_row = opened.enter_context(_table(table, predictor))
         for frame, found in _answers(predictor, video):
             if masks:
-                found.save(folder)
+                found.save(aside)
             add(found.overlay(legend=False), frame.ticks, frame.duration)
             write_row(frame, found)
             count += 1
@@ -149,6 +150,11 @@ def check_videos(
         raise InputError(f"{twice[0]} and {twice[1]}: both would write {out / twice[0].stem}_overlay.mp4. Predict them apart.")
     for source in sources:
         _check_free(_targets(source, out)[: 3 if masks else 2], overwrite=overwrite)
+
+
+def is_answered(source: Path, out: Path, *, masks: bool = False) -> bool:
+    """Whether all files of a video's answer are there; each takes its name when it is whole."""
+    return all(target.exists() for target in _targets(source, out)[: 3 if masks else 2])
 
 
 def _targets(source: Path, out: Path) -> list[Path]:

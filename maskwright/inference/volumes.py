@@ -87,10 +87,12 @@ class VolumeWork:
         below: the volumes' files, each with its path below the folder of answers
         formats: "labels" for the volume's own container, "nifti"; none is labels
         axis: along which NIfTI volumes are cut, see io/nifti_axes.py
+        going_on: volumes whose answers are there are kept as they are: the job was interrupted
 
     Attributes:
         slices: of all volumes together
         targets: every file that will be written
+        kept: the labels of volumes that are kept
 
     Raises:
         InputError: a format is not of volumes, two volumes would be answered by one file, an answer would replace an input, or
@@ -98,17 +100,28 @@ class VolumeWork:
     """
 
     def __init__(
-        self, below: Mapping[Path, Path], out: Path, formats: Sequence[str], *, axis: str, overlay: bool, overwrite: bool
+        self,
+        below: Mapping[Path, Path],
+        out: Path,
+        formats: Sequence[str],
+        *,
+        axis: str,
+        overlay: bool,
+        overwrite: bool,
+        going_on: bool = False,
     ) -> None:
         found, wrong = volumes_among(below, axis)
         self._failed = [Failure(str(path), reason) for path, reason in wrong]
-        self._jobs = volume_jobs(found, below, out, list(formats) or [LABELS]) if found else []
-        self._overlay, self._table = overlay, out / VOLUMES_FILE
-        targets = [target for job in self._jobs for target in job.targets]
-        targets += [overlay_of(job) for job in self._jobs if overlay]
-        self.targets = tuple([*targets, *([self._table] if found else [])])
+        jobs = volume_jobs(found, below, out, list(formats) or [LABELS]) if found else []
+        files = {job: [*job.targets, *([overlay_of(job)] if overlay else [])] for job in jobs}
+        there = [job for job in jobs if going_on and all(file.exists() for file in files[job])]
+        self.kept = tuple(job.targets[0] for job in there)
+        self._jobs = [job for job in jobs if job not in there]
+        self._overlay, self._table, self._going_on = overlay, out / VOLUMES_FILE, going_on
+        targets = [file for job in self._jobs for file in files[job]]
+        self.targets = tuple([*targets, *([self._table] if self._jobs and not going_on else [])])
         _check_free(self.targets, below, overwrite)
-        self.slices = sum(len(volume) for volume in found)
+        self.slices = sum(len(job.volume) for job in self._jobs)
 
     def refuse(self, **wanted: bool) -> None:
         """Say which of the wished files volumes do not have.
@@ -141,7 +154,7 @@ class VolumeWork:
                 done.append(found)
             finished += len(job.volume)
         if done:
-            write_table(self._table, done)
+            write_table(self._table, done, going_on=self._going_on)
         return tuple(done), tuple(failed)
 
 
@@ -255,11 +268,19 @@ def _write_overlay(predictor: Predictor, job: VolumeJob, labels: NDArray[Any]) -
     write_png(overlay_of(job), Segmentation(np.asarray(labels[fullest]), predictor.classes, image).overlay())
 
 
-def write_table(path: Path, found: Sequence[VolumeReport]) -> None:
-    """volumes.csv: a line a volume and class."""
+def write_table(path: Path, found: Sequence[VolumeReport], *, going_on: bool = False) -> None:
+    """volumes.csv: a line a volume and class.
+
+    Args:
+        going_on: lines that are there, of other volumes, stay
+    """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["volume", "class", "voxels", "ml"])
+    if going_on and path.is_file():
+        answered = {one.source for one in found}
+        with path.open(newline="", encoding="utf-8") as file:
+            table.writerows(row for row in list(csv.reader(file))[1:] if row and row[0] not in answered)
     for one in found:
         for name, voxels in one.voxels.items():
             table.writerow([one.source, name, voxels, "" if one.ml is None else f"{one.ml[name]:.4f}"])

@@ -18,23 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maskwright.inference.freed import give_back, held
+from maskwright.inference.freed import Limit
 from maskwright.inference.overview import overview
 from maskwright.inference.part import Part
 from maskwright.inference.predictor import Predictor
-from maskwright.inference.tiling import Tile, Tiling
+from maskwright.inference.tiling import Tile, View
 from maskwright.io.image import Image, Statistics
 from maskwright.io.large_masks import Rows
 from maskwright.io.measured import Measured
 from maskwright.io.whole_statistics import statistics, value_range
 from maskwright.io.windows import ZARR_SUFFIX, is_zarr
 from maskwright.io.write import write_png
-from maskwright.transforms import Frame, Preprocess
+from maskwright.transforms import Frame
 
 WAITING = 2  # tiles that are read ahead, and tiles that wait to be finished
-# Bytes that the process may hold before freed memory goes back to the system, which costs a seventh of the time if done at every
-# other tile; a network that takes more by itself may hold an eighth more than after its first tile.
-ROOM = 1280 << 20
 
 Progress = Callable[[int, int], None]
 Found = TypeVar("Found")  # what the net finds in a tile
@@ -63,14 +60,6 @@ class LargeReport:
     def lines(self) -> tuple[str, ...]:
         """For people: the price of overlapping, and the remarks."""
         return (f"{self.tiles} tiles, which overlap by {100 * self.overlap_cost:.0f} % of the image.", *self.remarks)
-
-
-class View(NamedTuple):
-    """How a net sees an image: in which tiles, prepared by what, and what is to be said of it."""
-
-    tiling: Tiling
-    preprocess: Preprocess
-    remarks: tuple[str, ...] = ()
 
 
 class Read(NamedTuple):
@@ -110,6 +99,7 @@ class Windowed(ABC, Generic[Found]):
         self.stem, self.suffix = target, ZARR_SUFFIX if is_zarr(self.path) else ".tif"
         self.part = Part(target, self.key(), self.image.hw, dtype)
         self.passes = 0
+        self._broken = False
 
     @abstractmethod
     def look(self, x: Tensor, frame: Frame) -> Found:
@@ -166,7 +156,7 @@ class Windowed(ABC, Generic[Found]):
         first = self.part.rows_done
         todo = ((row, tile) for row in range(first, len(self.tiling.rows)) for tile in self.tiling.row(row))
         done, total = first * len(self.tiling.columns), len(self.tiling)
-        room = 0
+        limit = Limit()
         pending: deque[Future[None]] = deque()
         with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "finish") as finisher:
             try:
@@ -175,9 +165,7 @@ class Windowed(ABC, Generic[Found]):
                     while len(pending) > WAITING:
                         pending.popleft().result()
                     done += 1
-                    room = room or max(ROOM, held() * 9 // 8)
-                    if held() > room:
-                        give_back()
+                    limit.check()
                     if progress:
                         progress(done, total)
                 while pending:
@@ -199,7 +187,13 @@ class Windowed(ABC, Generic[Found]):
         return self.look(*read.seen)
 
     def _finish(self, read: Read, found: Found | None) -> None:
-        self.take(read, found)
+        if self._broken:  # a tile before this one is missing: its row is none that is finished
+            return
+        try:
+            self.take(read, found)
+        except BaseException:
+            self._broken = True
+            raise
         if read.tile.done_cols.stop == self.image.hw[1]:
             self.part.commit(read.row + 1)
 

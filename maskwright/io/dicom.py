@@ -7,14 +7,17 @@ Differs from a viewer: the window is for people only, networks see rescaled valu
 
 from __future__ import annotations
 
+import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskwright.errors import FormatError, InputError, MissingExtraError
+from maskwright.errors import FormatError, InputError, MaskwrightError, MissingExtraError
 from maskwright.io.decoded import Decoded, bomb, pixel_limit
 from maskwright.io.dicom_codecs import register
 from maskwright.io.dicom_values import meaning
@@ -28,7 +31,7 @@ DIRECTORY = "1.2.840.10008.1.3.10"
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # of bits or fractions, of label maps
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 # What pydicom raises at files that are cut short or damaged.
-BROKEN = (OSError, EOFError, ValueError, KeyError, AttributeError, RuntimeError, TypeError, IndexError, zlib.error)
+BROKEN = (OSError, EOFError, ValueError, KeyError, AttributeError, RuntimeError, TypeError, IndexError, zlib.error, struct.error)
 
 
 def is_dicom(path: Path) -> bool:
@@ -45,6 +48,23 @@ def is_dicom(path: Path) -> bool:
         return False
 
 
+@contextmanager
+def damage_said(path: Path) -> Iterator[None]:
+    """What pydicom raises inside at a damaged file, in a sentence; many values are only looked at when they are asked for.
+
+    Raises:
+        FormatError: the file is damaged. What is said in a sentence already stays as it is.
+    """
+    from pydicom.errors import BytesLengthException
+
+    try:
+        yield
+    except MaskwrightError:
+        raise
+    except (BytesLengthException, *BROKEN) as error:
+        raise FormatError(f"{path}: the DICOM file is cut short or damaged ({error}). Copy or export it again.") from error
+
+
 def read_header(path: Path, *, pixels: bool = False) -> Dataset:
     """Everything a file says, without its pixels unless they are asked for.
 
@@ -54,7 +74,7 @@ def read_header(path: Path, *, pixels: bool = False) -> Dataset:
     """
     try:
         import pydicom
-        from pydicom.errors import InvalidDicomError
+        from pydicom.errors import BytesLengthException, InvalidDicomError
     except ImportError:
         raise MissingExtraError("pydicom", "medical", f"{path}: a DICOM file") from None
     try:
@@ -67,7 +87,7 @@ def read_header(path: Path, *, pixels: bool = False) -> Dataset:
         raise InputError(f"{path}: no such file.") from None
     except PermissionError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}). Check the permissions.") from error
-    except (InvalidDicomError, *BROKEN) as error:
+    except (InvalidDicomError, BytesLengthException, *BROKEN) as error:
         raise FormatError(f"{path}: not a DICOM file, or cut short or damaged ({error}). Copy or export it again.") from error
 
 
@@ -107,6 +127,11 @@ def decode_dicom(path: Path, frame: int | None = None, *, header: Dataset | None
     """
     apart = header is not None and _frames_lie_apart(header)
     header = header if header is not None and apart else read_header(path, pixels=True)
+    with damage_said(path):
+        return _decoded(path, header, frame, apart=apart)
+
+
+def _decoded(path: Path, header: Dataset, frame: int | None, *, apart: bool) -> Decoded:
     check_picture(path, header)
     count = frames_of(header)
     if frame is None and count > 1:
@@ -122,7 +147,7 @@ def decode_dicom(path: Path, frame: int | None = None, *, header: Dataset | None
 def _frames_lie_apart(header: Dataset) -> bool:
     """Whether one frame can be read without the others: the file names how it is written, and is not deflated whole."""
     syntax = header.file_meta.get("TransferSyntaxUID")
-    return syntax is not None and not syntax.is_deflated
+    return syntax is not None and not syntax.is_private and syntax.is_transfer_syntax and not syntax.is_deflated
 
 
 def _stored(path: Path, header: Dataset, frame: int, *, apart: bool) -> NDArray[Any]:

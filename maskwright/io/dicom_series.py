@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from maskwright.classes import ClassMap
 from maskwright.errors import FormatError, InputError
 from maskwright.io.decoded import Decoded
-from maskwright.io.dicom import SEGMENTATIONS, check_picture, decode_dicom, frames_of, read_header
+from maskwright.io.dicom import SEGMENTATIONS, check_picture, damage_said, decode_dicom, frames_of, read_header
 from maskwright.io.dicom_values import group, spacing_mm
 from maskwright.io.nifti import save_new
 from maskwright.io.volume import Volume
@@ -104,7 +104,7 @@ class DicomVolume(Volume):
                 f"points in time or echoes in one series cannot be one volume; put each into a folder of its own."
             )
         # The frames of one file may run either way.
-        onward = steps if np.median(steps) >= 0 or not len(steps) else -steps
+        onward = steps if not len(steps) or np.median(steps) >= 0 else -steps
         gaps = np.flatnonzero(np.abs(onward - usual) > UNEVEN * usual) if not len(double) else double
         if len(gaps):
             k = int(gaps[0])
@@ -208,13 +208,14 @@ def series_in(folder: Path, files: Iterable[Path]) -> tuple[list[DicomVolume], l
     for file in files:
         try:
             header = read_header(file)
-            if header.get("SOPClassUID") in SEGMENTATIONS:
-                continue
-            check_picture(file, header)
+            with damage_said(file):
+                if header.get("SOPClassUID") in SEGMENTATIONS:
+                    continue
+                check_picture(file, header)
+                alone = frames_of(header) > 1 or position_of(header) is None
         except FormatError as error:
             failed.append((file, str(error)))
             continue
-        alone = frames_of(header) > 1 or position_of(header) is None
         key = str(header.get("SOPInstanceUID" if alone else "SeriesInstanceUID", file))
         by_series.setdefault(key, {}).setdefault(str(header.get("SOPInstanceUID", file)), (file, header))
     return _volumes(folder, by_series, failed), failed
@@ -232,7 +233,8 @@ def _volumes(
         if alone and not paths[0].suffix.lower().startswith((".d", ".i")):
             name = paths[0].name
         try:
-            volumes.append(DicomVolume(paths[0] if alone else folder, paths, headers, name))
+            with damage_said(paths[0] if alone else folder):
+                volumes.append(DicomVolume(paths[0] if alone else folder, paths, headers, name))
         except InputError as error:
             failed.append((paths[0] if alone else folder, str(error)))
     return volumes

@@ -25,7 +25,7 @@ from maskwright.io.georeference import (
     keys_of,
     read_georeference,
 )
-from maskwright.io.write import atomic
+from maskwright.io.write import atomic, full_disk
 
 ALPHA = (1, 2)
 ASCII = 2
@@ -44,6 +44,25 @@ def rasterio_for(purpose: str) -> Any:
     except ImportError as error:
         raise MissingExtraError("rasterio", "geo", purpose) from error
     return rasterio
+
+
+def warped(points: NDArray[np.float64], source: str, target: str, purpose: str) -> NDArray[np.float64]:
+    """Points (n, 2) from one coordinate reference system to another.
+
+    Raises:
+        MissingExtraError: rasterio is not installed.
+        InputError: one of the two is not known.
+    """
+    if source == target or not len(points):
+        return points
+    rasterio = rasterio_for(purpose)
+    try:
+        return np.stack(rasterio.warp.transform(source, target, points[:, 0], points[:, 1]), axis=1)
+    except rasterio.errors.CRSError as error:
+        raise InputError(
+            f"{purpose}: the coordinate reference system {source} or {target} is not known ({error}). Write the right one into "
+            f"the file (gdal_edit.py -a_srs), or give --vector-crs pixels."
+        ) from error
 
 
 def place_of(path: Path, page: Any) -> tuple[Georeference | None, tuple[str, ...]]:
@@ -87,6 +106,12 @@ def _wkt(path: Path) -> str | None:
         return str(file.crs.to_wkt()) if file.crs else None
 
 
+def mask_page(tiff: tifffile.TiffFile, hw: tuple[int, ...]) -> Any:
+    """The page that says where there is a picture of this size, as GDAL writes it; None where there is none."""
+    pages = (s.keyframe for s in tiff.series if s.shape == hw)
+    return next((page for page in pages if page.is_mask and not page.is_reduced), None)
+
+
 def covered(tiff: tifffile.TiffFile, pixels: NDArray[Any], page: Any) -> NDArray[np.bool_] | None:
     """Where the file's mask page or its transparent band says that there is a picture; None where it has neither.
 
@@ -94,10 +119,9 @@ def covered(tiff: tifffile.TiffFile, pixels: NDArray[Any], page: Any) -> NDArray
         pixels: (H, W) or (H, W, C), with the transparent band
         returns: (H, W)
     """
-    hw = pixels.shape[:2]
-    masks = [s for s in tiff.series if s.keyframe.is_mask and not s.keyframe.is_reduced and s.shape == hw]
-    if masks:
-        return np.asarray(masks[0].asarray() != 0)
+    mask = mask_page(tiff, pixels.shape[:2])
+    if mask is not None:
+        return np.asarray(mask.asarray() != 0)
     samples = page.extrasamples if pixels.ndim == 3 else ()
     bands = [k - len(samples) for k, kind in enumerate(samples) if int(kind) in ALPHA]
     return np.asarray(pixels[:, :, bands[0]] != 0) if bands else None
@@ -157,4 +181,5 @@ def write_mask_cog(
                 with memory.open() as file:
                     rasterio.shutil.copy(file, temporary, driver="COG", compress="deflate", overview_resampling="mode")
             except rasterio.errors.RasterioError as error:
-                raise InputError(f"{path}: cannot be written as a cloud-optimised GeoTIFF ({error}).") from error
+                why = f"{path}: cannot be written as a cloud-optimised GeoTIFF ({error})."
+                raise InputError(why) from full_disk(Path(path)) or error

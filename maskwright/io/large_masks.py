@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from maskwright.io.decoded import ID_MARK
 from maskwright.io.georeference import NODATA, Georeference
 from maskwright.io.geotiff import ASCII, rasterio_for
 from maskwright.io.windows import ZARR_SUFFIX
-from maskwright.io.write import atomic, explanation
+from maskwright.io.write import atomic, full_disk, whole_folder
 from maskwright.ops.colour import palette_of
 
 TILE_PX = 512
@@ -84,20 +83,13 @@ def write_large_zarr(path: Path, rows: Rows, hw: tuple[int, int], classes: Class
 def _write_zarr(path: Path, rows: Rows, hw: tuple[int, int], dtype: np.dtype[Any], attributes: Mapping[str, Any]) -> None:
     import zarr
 
-    aside = path.with_name(f".{path.name}.new")
-    try:
-        shutil.rmtree(aside, ignore_errors=True)
-        chunk = min(1024, hw[0]), min(1024, hw[1])
+    chunk = min(1024, hw[0]), min(1024, hw[1])
+    with whole_folder(path) as aside:
         array = zarr.create_array(str(aside), shape=hw, chunks=chunk, dtype=dtype, overwrite=True)
         array.attrs.update(attributes)
         for top in range(0, hw[0], chunk[0]):
             part = slice(top, min(top + chunk[0], hw[0]))
             array[part] = rows(part)
-        shutil.rmtree(path, ignore_errors=True)
-        aside.rename(path)
-    except OSError as error:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise InputError(explanation(path, error)) from error
 
 
 def _write_tiles(
@@ -142,4 +134,5 @@ def _optimise(rasterio: Any, plain: Path, target: Path) -> None:
         with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_MB):
             rasterio.shutil.copy(str(plain), str(target), driver="COG", **settings)
     except rasterio.errors.RasterioError as error:
-        raise InputError(f"{target}: cannot be written as a cloud-optimised GeoTIFF ({error}); is the disk full?") from error
+        why = f"{target}: cannot be written as a cloud-optimised GeoTIFF ({error}); is the disk full?"
+        raise InputError(why) from full_disk(target) or error

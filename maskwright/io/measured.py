@@ -55,7 +55,7 @@ def _may_hold_lost(image: Windows) -> bool:
 
 
 def _lost(image: Windows, pixels: NDArray[Any], rows: slice, cols: slice) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """See missing_pixels; and what a transparent band hides."""
+    """See missing_pixels; and what else hides pixels."""
     missing, lost = missing_pixels(pixels, image.nodata)
     if not image.covers:
         return missing, lost

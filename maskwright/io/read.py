@@ -95,8 +95,12 @@ def read_image(source: str | Path | NDArray[Any] | Image) -> Image:
 
 
 def _image(path: Path, found: Decoded) -> Image:
+    missing = _missing(found) if found.georeference else None
     if found.palette is not None:
-        image = Image(found.palette[found.pixels], path, orientation=found.orientation, container=found.container)
+        pixels = found.palette[found.pixels]
+        if missing is not None:
+            pixels = filled(pixels, np.broadcast_to(missing[:, :, None], pixels.shape))
+        image = Image(pixels, path, orientation=found.orientation, container=found.container)
     else:
         value_range = found.value_range or (BY_PIXELS if found.top is None else (0.0, float(found.top)))
         pixels = stored(found.pixels, str(path))
@@ -107,7 +111,7 @@ def _image(path: Path, found: Decoded) -> Image:
             pixels, path, value_range, found.spacing_mm, found.orientation, found.container,
             window=found.window, remarks=found.remarks,
         )  # fmt: skip
-    return replace(image, georeference=found.georeference, missing=_missing(found)) if found.georeference else image
+    return replace(image, georeference=found.georeference, missing=missing) if found.georeference else image
 
 
 def _missing(found: Decoded) -> NDArray[np.bool_] | None:

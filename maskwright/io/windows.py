@@ -31,8 +31,8 @@ class Windows(Protocol):
         place: the georeference, where there is one
         remarks: what a person should know of the file, a sentence each
         voids: whether nodata and NaN stand for pixels without a measurement
-        nodata: the value that does, besides NaN; None where the file does not say
-        covers: whether a transparent band says where there is a picture, see covered
+        nodata: the value that does, besides NaN; None where the file does not say, and of palettes, see covers
+        covers: whether a mask page, a transparent band or a number of the palette says where there is a picture, see covered
     """
 
     path: Path
@@ -50,7 +50,7 @@ class Windows(Protocol):
         """(h, w, C) stored values of a window inside the image; not to be called from two threads at once."""
 
     def covered(self, rows: slice, cols: slice) -> NDArray[np.bool_]:
-        """(h, w) where there is a picture, by the transparent band; of images whose `covers` is true."""
+        """(h, w) where there is a picture, by that; of images whose `covers` is true."""
 
     def close(self) -> None: ...
 

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,6 +26,7 @@ from maskwright.io.georeference import Georeference
 from maskwright.ops.colour import palette_of
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL_BELOW = 1 << 20  # free bytes of a disk on which a library could not go on writing
 # A disk in this state refuses every later file as well.
 _ENDS_IT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -166,6 +168,36 @@ def write_mask(
         write_mask_cog(path, stored, palette, place, classes.ignore_id)
 
 
+@contextmanager
+def whole_folder(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
+    """Give a folder beside path to write into; it takes path's name when all went well, and is gone otherwise.
+
+    Args:
+        overwrite: what is there is replaced, at the end; else only an empty folder is
+
+    Raises:
+        InputError: a folder cannot be made there, or the disk is full.
+    """
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
+    try:
+        aside.mkdir(parents=True)
+        yield aside
+        if overwrite and path.exists():
+            old = aside.with_suffix(".old")
+            os.replace(path, old)
+            os.replace(aside, path)
+            shutil.rmtree(old)
+        else:
+            os.replace(aside, path)
+    except OSError as error:
+        named = str(error.filename or "").startswith((str(aside), str(path)))
+        if error.errno not in (*FULL, *FORBIDDEN) and not named:
+            raise
+        raise InputError(explanation(path, error)) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
 def fresh_folder(path: str | Path) -> Path:
     """Make and return path, or path-2, path-3, ... where a folder with something in it has the name already.
 
@@ -185,6 +217,14 @@ def fresh_folder(path: str | Path) -> Path:
             number += 1
         except OSError as error:
             raise InputError(explanation(candidate, error)) from error
+
+
+def full_disk(path: Path) -> OSError | None:
+    """What the system says of a full disk, where the disk of a path is: for libraries that write and do not pass it on."""
+    with suppress(OSError):
+        if shutil.disk_usage(path.parent).free < FULL_BELOW:
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return None
 
 
 def disk_ends_it(error: BaseException) -> bool:

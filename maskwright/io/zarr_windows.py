@@ -5,6 +5,7 @@ Source: the OME-NGFF specification 0.4 and 0.5, "multiscales": the first data se
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ from numpy.typing import NDArray
 from maskwright.errors import FormatError, MissingExtraError
 from maskwright.io.georeference import Georeference
 from maskwright.io.image import stored
+from maskwright.io.pieces import Pieces
 from maskwright.io.tiff import MOST_BANDS_OF_UNNAMED_AXIS
 
+# Smaller chunks are read anew for each window: decoding the few that it shares with others costs less than going through all.
+KEPT_PX = 1 << 18
 BROKEN = (OSError, ValueError, KeyError, TypeError, RuntimeError, IndexError)
 
 
@@ -42,10 +46,28 @@ class ZarrWindows:
         self.channels = int(sizes.get("c", 1))
         filled = self._array.fill_value
         self.voids = isinstance(filled, (float, np.floating)) and bool(np.isnan(filled))
-        self.dtype = self.read(slice(0, 1), slice(0, 1)).dtype
+        chunks = dict(zip(self._order, self._array.chunks, strict=True))
+        self._chunk_hw, self._pieces = (int(chunks["y"]), int(chunks["x"])), Pieces()
+        self.dtype = self._read(slice(0, 1), slice(0, 1)).dtype
 
     def read(self, rows: slice, cols: slice) -> NDArray[Any]:
         """(h, w, C) stored values."""
+        tall, wide = self._chunk_hw
+        if tall * wide < KEPT_PX:
+            return self._read(rows, cols)
+        row_bytes = (rows.stop - rows.start + 2 * tall) * self.hw[1] * self._array.dtype.itemsize * self.channels
+        lines = []
+        for y in range(rows.start // tall * tall, rows.stop, tall):
+            line = []
+            for x in range(cols.start // wide * wide, cols.stop, wide):
+                there = slice(y, min(y + tall, self.hw[0])), slice(x, min(x + wide, self.hw[1]))
+                chunk = self._pieces.get((y, x), partial(self._read, *there), at_least=row_bytes if wide >= self.hw[1] else 0)
+                assert chunk is not None
+                line.append(chunk[max(rows.start - y, 0) : rows.stop - y, max(cols.start - x, 0) : cols.stop - x])
+            lines.append(np.concatenate(line, axis=1))
+        return np.concatenate(lines)
+
+    def _read(self, rows: slice, cols: slice) -> NDArray[Any]:
         at: dict[str, slice | int] = {"y": rows, "x": cols, "c": slice(None), "1": 0}
         try:
             part = np.asarray(self._array[tuple(at[letter] for letter in self._order)])

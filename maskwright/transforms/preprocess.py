@@ -135,20 +135,24 @@ class Preprocess:
                 f"{image.path or image.name}: {np.count_nonzero(~np.isfinite(pixels))} values are not finite (nan or infinite); "
                 'replace them by a number, such as the value that means "no data".'
             )
-        whole = image.statistics
+        low, high = self.ends(image)
+        scaled = (pixels.astype(np.float32) - np.float32(low)) / np.float32(max(high - low, 1e-6))
+        return np.clip(scaled, 0, 1) if self.scaling == "percentile" else scaled
+
+    def ends(self, image: Image) -> tuple[float, float]:
+        """The values of an image that become 0 and 1, before mean and std."""
+        pixels, whole = image.pixels, image.statistics
         if self.scaling == "range":
-            low, high = image.value_range
-        elif whole is not None:
-            low, high = (whole.low, whole.high) if self.scaling == "percentile" else (whole.mean, whole.mean + whole.std)
-        elif self.scaling == "percentile":
+            return image.value_range
+        if whole is not None:
+            return (whole.low, whole.high) if self.scaling == "percentile" else (whole.mean, whole.mean + whole.std)
+        if self.scaling == "percentile":
             # Every 4th pixel gives the same percentiles on a large image at a fraction of the time.
             step = 4 if pixels.shape[0] * pixels.shape[1] > 1 << 18 else 1
             low, high = np.percentile(pixels[::step, ::step].astype(np.float32), (0.5, 99.5))
-        else:
-            mean, spread = float(pixels.mean(dtype=np.float64)), float(pixels.std(dtype=np.float64))
-            low, high = mean, mean + spread
-        scaled = (pixels.astype(np.float32) - np.float32(low)) / np.float32(max(high - low, 1e-6))
-        return np.clip(scaled, 0, 1) if self.scaling == "percentile" else scaled
+            return float(low), float(high)
+        mean, spread = float(pixels.mean(dtype=np.float64)), float(pixels.std(dtype=np.float64))
+        return mean, mean + spread
 
     def _to_channels(self, x: Tensor, image: Image) -> Tensor:
         have = x.shape[1]

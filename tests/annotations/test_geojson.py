@@ -117,6 +117,18 @@ def test_one_file_of_another_name_serves_all_rasters_that_it_lies_on(tmp_path, d
     assert west_found.areas_px.tolist() == [50, 120]
 
 
+def test_further_layers_are_said(tmp_path):
+    raster(tmp_path / "a.tif")
+    shape = shapely.to_wkb([shapely.Polygon(box("house", UTM, "EPSG:32616", "EPSG:32616")[0])])
+    for number, layer in enumerate(["houses", "roads"]):
+        pyogrio.raw.write(
+            tmp_path / "a.gpkg", shape, [np.array(["house"], object)], ["class"], driver="GPKG", layer=layer,
+            geometry_type="Polygon", crs="EPSG:32616", append=bool(number),
+        )  # fmt: skip
+    texts = [remark.text for remark in read_annotations(tmp_path).remarks]
+    assert any("holds 2 layers, of which the first is read; roads is left out" in text for text in texts)
+
+
 def test_what_has_no_area_is_left_out_with_a_sentence(tmp_path):
     raster(tmp_path / "a.tif")
     rows = features()

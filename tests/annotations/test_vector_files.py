@@ -6,6 +6,7 @@ import builtins
 import json
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyogrio
@@ -19,6 +20,7 @@ from maskwright.errors import InputError, MissingExtraError
 from maskwright.instances import Instances
 from maskwright.io.georeference import Georeference
 from maskwright.io.image import Image
+from maskwright.io.write import disk_ends_it
 from maskwright.ops.rle import Rle
 from maskwright.result import Segmentation
 
@@ -143,6 +145,49 @@ def test_what_cannot_be_written_is_refused_with_the_way_out(tmp_path):
     with pytest.raises(InputError, match="cannot name the image's projection"):
         answer(worded).save(tmp_path, formats=["geojson"], vector_crs="image")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_polygons_are_cut_at_the_180th_meridian(tmp_path):
+    x, y = rasterio.warp.transform("EPSG:4326", "EPSG:32601", [180.0], [-16.5])
+    place = Georeference((100, 0, x[0] - 3000, 0, -100, y[0] + 2000), "EPSG:32601")
+    (path,) = answer(place).save(tmp_path, formats=["geojson"])
+    rows = features(path)
+    for row, area in zip(rows, (196, 300), strict=True):
+        shape = shapely.geometry.shape(row["geometry"])
+        assert shape.is_valid
+        parts = [part.bounds for part in getattr(shape, "geoms", [shape])]
+        assert all(right - left < 0.1 for left, _, right, _ in parts)
+        assert row["properties"]["area_m2"] == pytest.approx(area * 10_000, rel=0.01)
+    # Columns 20 to 50: ten of them lie west of the meridian.
+    crossing = shapely.geometry.shape(rows[1]["geometry"])
+    west, east = (sum(p.area for p in crossing.geoms if (p.bounds[0] > 0) == is_west) for is_west in (True, False))
+    assert west / (west + east) == pytest.approx(1 / 3, abs=0.03)
+
+
+@pytest.mark.parametrize("format", ["geojson", "gpkg"])
+@pytest.mark.parametrize("system", ["auto", "image"])
+def test_a_projection_that_nobody_knows_is_said(tmp_path, format, system):
+    if (format, system) == ("geojson", "image"):
+        pytest.skip("the code is written as it stands")
+    with pytest.raises(InputError, match=r"EPSG:30000 .*is not known .*--vector-crs pixels"):
+        answer(Georeference(UTM.transform, "EPSG:30000")).save(tmp_path, formats=[format], vector_crs=system)
+    assert list(tmp_path.iterdir()) == []
+    (path,) = answer(Georeference(UTM.transform, "EPSG:30000")).save(tmp_path, formats=[format], vector_crs="pixels")
+    assert path.is_file()
+
+
+def test_a_full_disk_is_known_where_the_library_does_not_say_so(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise pyogrio.errors.DataSourceError("sqlite3_exec failed: database or disk is full")
+
+    monkeypatch.setattr(pyogrio.raw, "write", full)
+    with pytest.raises(InputError) as raised:
+        answer(UTM).save(tmp_path, formats=["gpkg"])
+    assert not disk_ends_it(raised.value)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=4096))
+    with pytest.raises(InputError, match=r"town\.gpkg: cannot be written") as raised:
+        answer(UTM).save(tmp_path, formats=["gpkg"])
+    assert disk_ends_it(raised.value)
 
 
 def test_a_read_only_folder_is_named(tmp_path):

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import onnxruntime
 import PIL.Image
 import pytest
 import torch
@@ -81,6 +82,10 @@ def test_exported_it_runs_alone_and_is_certified(alone, object_run, objects_fold
         'output [ { name: "masks" data_type: TYPE_FP32 dims: [ -1, 28, 28 ] } ]'
         in next(made.folder.glob("triton/*/config.pbtxt")).read_text()
     )
+    if to == "onnx":  # Triton takes no other number for one that the graph states
+        (given,) = onnxruntime.InferenceSession(made.files[0]).get_inputs()
+        stated = [-1 if isinstance(n, str) else n for n in given.shape]
+        assert f"data_type: TYPE_UINT8 dims: {stated}" in next(made.folder.glob("triton/*/config.pbtxt")).read_text()
     picture = next((objects_folder / "val").glob("*.png"))
     said = alone(made.folder, picture, tmp_path / "mask.png", tmp_path)
     assert "score 0." in said

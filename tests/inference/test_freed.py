@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+from maskwright.inference import freed
+
 KEPT_AND_GIVEN_BACK = """
 from threading import Thread
 from maskwright.inference.freed import give_back, held
@@ -89,3 +91,22 @@ assert freed._inside == 0
 def test_a_process_that_is_forked_off_within_is_none_of_it() -> None:
     env = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_TUNABLES"))}
     subprocess.run([sys.executable, "-c", FORKED], check=True, env=env, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("held_mb", "given_back"),
+    [
+        ([900, 950, 990, 996], []),  # of which 96 may be left over
+        ([900, 997, 700, 790, 797], [1, 4]),  # the next piece says anew what one takes
+        ([600, 900, 905, 1000], [1]),  # the first piece took nothing
+        ([0, 0, 0], []),  # a system that does not say
+    ],
+)
+def test_freed_memory_is_kept_until_much_is_left_over(monkeypatch, held_mb, given_back) -> None:
+    now, given = iter(held_mb), []
+    monkeypatch.setattr(freed, "held", lambda: next(now) << 20)
+    limit = freed.Limit()
+    for k in range(len(held_mb)):
+        monkeypatch.setattr(freed, "give_back", lambda k=k: given.append(k))
+        limit.check()
+    assert given == given_back

@@ -68,14 +68,12 @@ def test_blended_as_in_memory(run, image, tmp_path):
     assert not part_folder(tmp_path / "out" / "a").exists()
 
 
-@pytest.mark.parametrize(("first_mb", "later_mb", "times"), [(900, 1270, 0), (900, 1290, 11), (1600, 1790, 0), (1600, 1810, 11)])
-def test_freed_memory_is_kept_up_to_a_limit(run, image, tmp_path, monkeypatch, first_mb, later_mb, times):
-    given = []
-    sizes = iter([first_mb, first_mb, *[later_mb] * 11])  # to know the room of the job, then after each of 12 tiles
-    monkeypatch.setattr(windowed, "held", lambda: next(sizes) << 20)
-    monkeypatch.setattr(windowed, "give_back", lambda: given.append(1))
+def test_freed_memory_is_looked_at_after_each_tile(run, image, tmp_path, monkeypatch):
+    checked = []
+    monkeypatch.setattr(windowed.Limit, "check", lambda self: checked.append(id(self)))
     predict_large(Predictor.load(run, device="cpu", tile=128, overlap=32), image, tmp_path / "b")
-    assert len(given) == times
+    assert len(checked) == 12
+    assert len(set(checked)) == 1
 
 
 @pytest.mark.parametrize("scaling", ["range", "percentile", "zscore"])
@@ -144,6 +142,25 @@ def test_place_and_void_pixels_are_kept(run, tmp_path, compressed):
     assert (expected[30:230, :250] == 255).all()
     assert found.tiles < len(large.Tiling.owned((300, 410), 64, 32))  # tiles of nothing were left out
     assert read_mask(tmp_path / "b.tif").holds_ids
+
+
+def test_what_a_mask_page_hides_is_void_as_in_memory(run, tmp_path):
+    rasterio = pytest.importorskip("rasterio")
+    there = np.ones((300, 410), bool)
+    there[30:230, :250] = False
+    how = {"crs": "EPSG:32632", "transform": rasterio.Affine(2.0, 0, 500, 0, -2.0, 900), "compress": "deflate"}
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(tmp_path / "a.tif", "w", "GTiff", 410, 300, 1, dtype="uint8", **how) as file,
+    ):
+        file.write(picture(300, 410), 1)
+        file.write_mask(there)
+    predictor = Predictor.load(run, device="cpu", tile=64, exact=True)
+    predict_large(predictor, tmp_path / "a.tif", tmp_path / "b")
+    predictor.tile = None
+    written = read_mask(tmp_path / "b.tif").values
+    assert np.array_equal(written, whole(predictor, tmp_path / "a.tif"))
+    assert np.array_equal(written == 255, ~there)
 
 
 def test_without_rasterio_the_place_is_written_too(run, tmp_path, monkeypatch):
@@ -246,6 +263,27 @@ def test_a_full_disk_is_said_and_the_job_goes_on(run, image, tmp_path, monkeypat
     assert predict_large(predictor, image, tmp_path / "b").tiles < len(large.Tiling.blended((300, 410), 64))
 
 
+def test_a_tile_that_failed_is_not_taken_for_finished(run, tmp_path, monkeypatch):
+    drawn(tmp_path / "a.tif", height=300, width=120)  # each tile is a row
+    predictor = Predictor.load(run, device="cpu", tile=128, overlap=32)
+    real, taken = large._chosen, []
+
+    def fails_once(logits, path):
+        taken.append(1)
+        if len(taken) == 2:
+            time.sleep(0.5)  # the tiles behind it are on their way
+            raise InputError("no good")
+        return real(logits, path)
+
+    monkeypatch.setattr(large, "_chosen", fails_once)
+    with pytest.raises(InputError, match="no good"):
+        predict_large(predictor, tmp_path / "a.tif", tmp_path / "b")
+    assert len(taken) == 2
+    predict_large(predictor, tmp_path / "a.tif", tmp_path / "b")
+    predict_large(predictor, tmp_path / "a.tif", tmp_path / "c")
+    assert (tmp_path / "b.tif").read_bytes() == (tmp_path / "c.tif").read_bytes()
+
+
 def test_a_folder_that_may_not_be_written(run, image, tmp_path, monkeypatch):
     def refuse(*_args, **_more):
         raise PermissionError(errno.EACCES, "Permission denied")
@@ -278,6 +316,15 @@ def test_which_images_are_large(tmp_path, image, monkeypatch):
     assert not is_large(tmp_path / "none.tif")
     (tmp_path / "empty.tif").touch()
     assert not is_large(tmp_path / "empty.tif")
+
+
+def test_bands_count_for_what_is_large(tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((30, 40, 8), np.uint8), photometric="minisblack", planarconfig="contig")
+    monkeypatch.setattr(large_work, "LARGE_PX", 30 * 40 * 8 // 3)
+    assert not is_large(tmp_path / "a.tif")
+    monkeypatch.setattr(large_work, "LARGE_PX", 30 * 40 * 8 // 3 - 1)
+    assert is_large(tmp_path / "a.tif")
+    assert not is_large(tmp_path / "a.tif", whole=True)
 
 
 def test_predict_files_sends_large_images_this_way(run, tmp_path, monkeypatch):
@@ -354,6 +401,25 @@ def test_the_command_goes_on_where_it_was_interrupted(run, tmp_path, monkeypatch
     assert ended.value.code in (0, None)
     assert (tmp_path / "predictions" / "a" / "a.tif").is_file()
     assert "tiles, which overlap by" in capsys.readouterr().err
+
+
+def test_the_command_finds_an_interrupted_job_in_a_numbered_folder(run, tmp_path, monkeypatch):
+    from maskwright.cli import app
+
+    monkeypatch.setattr(large_work, "LARGE_PX", 1000)
+    monkeypatch.chdir(tmp_path)
+    drawn(tmp_path / "a.tif", extratags=[])
+    for name in ("a", "a-2", "a-10", "ab"):
+        (tmp_path / "predictions" / name).mkdir(parents=True)
+        (tmp_path / "predictions" / name / "other.txt").write_text("of another job")
+    for name in ("a-2", "a-10", "ab"):
+        predictor = Predictor.load(run, device="cpu", tile=64)
+        interrupted(predictor, tmp_path / "a.tif", tmp_path / "predictions" / name / "a")
+    with pytest.raises(SystemExit) as ended:
+        app(["predict", str(run), "a.tif", "--tile", "64", "--device", "cpu"], prog_name="maskwright")
+    assert ended.value.code in (0, None)
+    assert [path.parent.name for path in (tmp_path / "predictions").rglob("a.tif")] == ["a-10"]
+    assert not (tmp_path / "predictions" / "a-3").exists()
 
 
 def test_several_inputs_go_on_where_they_were_interrupted(run, tmp_path, monkeypatch, capsys):

@@ -17,10 +17,12 @@ from maskwright.errors import InputError
 from maskwright.inference import large_work
 from maskwright.inference.files import predict_files
 from maskwright.inference.large import predict_large
-from maskwright.inference.large_objects import LARGE_FORMATS, view_of_objects
+from maskwright.inference.large_objects import LARGE_FORMATS
 from maskwright.inference.part import part_folder
 from maskwright.inference.predictor import Predictor
+from maskwright.inference.tiled_objects import comes_in_tiles, objects_in_tiles, view_of_objects
 from maskwright.instances import Instances
+from maskwright.io.image import Image
 from maskwright.io.masks import read_mask
 from maskwright.io.read import read_image
 from maskwright.models.mask_rcnn.model import TINY, MaskRCNN
@@ -41,6 +43,10 @@ def net_predictor(**preprocess):
     seen = Preprocess(1, mean=(0.5,), std=(0.25,), **preprocess).to_dict()
     manifest = Manifest(task="instance", model="mask_rcnn", classes=CLASSES.to_dict(), preprocess=seen)
     return Predictor(net, manifest, device="cpu", min_score=0.3)
+
+
+def view_of(predictor, hw):
+    return view_of_objects(predictor.preprocess, hw, predictor.tile, predictor.overlap)
 
 
 def components_of(values, hw):
@@ -164,7 +170,7 @@ def test_an_interrupted_job_goes_on(predictor, image, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         predict_large(predictor, image, tmp_path / "b", stop, formats=["coco"])
-    all_tiles = len(view_of_objects(predictor, (300, 410)).tiling)
+    all_tiles = len(view_of(predictor, (300, 410)).tiling)
     report = predict_large(predictor, image, tmp_path / "b", formats=["coco"])
     assert report.tiles < all_tiles
     straight = predict_large(predictor, image, tmp_path / "c", formats=["coco"])
@@ -190,6 +196,24 @@ def test_predict_files_sends_large_images_this_way(predictor, image, tmp_path, m
         predict_files(predictor, image, tmp_path / "other", formats=["geojson"], blur_background_px=3, simplify=2.0)
 
 
+def test_a_job_of_several_goes_on_after_the_first(predictor, image, tmp_path, monkeypatch):
+    monkeypatch.setattr(large_work, "LARGE_PX", 100 * 100)
+    (tmp_path / "b.tif").write_bytes(image.read_bytes())
+
+    def stop(done, total):
+        if (tmp_path / "out" / "a_ids.tif").exists() and done == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_files(predictor, [image, tmp_path / "b.tif"], tmp_path / "out", progress=stop)
+    table = f"image,ship,buoy\n{image},3,2\n"
+    assert (tmp_path / "out" / "counts.csv").read_text() == table
+    report = predict_files(predictor, [image, tmp_path / "b.tif"], tmp_path / "out", going_on=True)
+    assert [path.name for path in report.done] == ["a.tif", "b.tif"]
+    assert (tmp_path / "out" / "counts.csv").read_text() == f"{table}{tmp_path / 'b.tif'},3,2\n"
+    assert report.total() == {"ship": 6, "buoy": 4}
+
+
 def test_coordinates_that_cannot_be_had_are_refused_before_any_work(predictor, tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", drawn(), photometric="minisblack")
     with pytest.raises(InputError, match="does not state where it lies"):
@@ -199,12 +223,56 @@ def test_coordinates_that_cannot_be_had_are_refused_before_any_work(predictor, t
 
 def test_tiles_are_seen_as_images_of_their_size():
     sized = net_predictor(min_side_px=800, max_side_px=1333)
-    view = view_of_objects(sized, (9000, 9000))
+    view = view_of(sized, (9000, 9000))
     assert (view.tiling.tile_px, view.tiling.overlap_px) == (1024, 256)
     assert view.preprocess.work_hw((1024, 512)) == (800, 400)  # a tile at the edge, at the same scale
     assert "tiles of 1024 px at 0.781 of their size" in view.remarks[0]
-    assert view_of_objects(sized, (400, 600)).preprocess.work_hw((400, 600)) == (800, 1200)
-    assert view_of_objects(net_predictor(zoom=2.0), (9000, 9000)).tiling.tile_px == 512
+    assert view_of(sized, (400, 600)).preprocess.work_hw((400, 600)) == (800, 1200)
+    assert view_of(net_predictor(zoom=2.0), (9000, 9000)).tiling.tile_px == 512
+
+
+@pytest.mark.parametrize("scaling", ["range", "percentile", "zscore"])
+def test_tiles_of_an_image_in_memory(scaling):
+    predictor, image = net_predictor(scaling=scaling), Image.from_array(drawn())
+    predictor.tile = 128
+    whole, seen = components_of(drawn(), (300, 410)), []
+    of_whole = np.round(predictor.preprocess(image)[0][0, 0].numpy(), 4)
+    values = {value: drawn()[of_whole == value].max() for value in np.unique(of_whole).tolist()}
+
+    def look(x, frame):
+        seen.append(frame.hw)
+        return components_of(np.vectorize(values.get)(np.round(x[0, 0].numpy(), 4)), frame.hw)
+
+    found = objects_in_tiles(image, view_of(predictor, image.hw), CLASSES, look)
+    assert len(seen) == len(view_of(predictor, image.hw).tiling) > 6
+    assert set(zip(found.class_ids.tolist(), found.masks, strict=True)) == set(
+        zip(whole.class_ids.tolist(), whole.masks, strict=True)
+    )
+    assert (np.diff(found.scores) <= 0).all()
+
+
+def test_which_images_in_memory_come_in_tiles():
+    assert not comes_in_tiles(Preprocess(1), (2000, 4000), None)
+    assert comes_in_tiles(Preprocess(1), (3000, 4000), None)
+    assert comes_in_tiles(Preprocess(1, zoom=2.0), (2000, 2000), None)
+    assert not comes_in_tiles(Preprocess(1, min_side_px=800, max_side_px=1333), (8000, 8000), None)
+    assert comes_in_tiles(Preprocess(1), (100, 130), 128)
+    assert not comes_in_tiles(Preprocess(1), (100, 128), 128)
+
+
+@pytest.mark.parametrize("zoom", [1.0, 2.0])
+def test_in_memory_and_by_windows_the_same_objects_are_found(tmp_path, zoom):
+    pixels = np.random.default_rng(0).integers(0, 256, (150, 200), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack")
+    predictor = net_predictor(zoom=zoom)
+    predictor.tile = 96
+    predict_large(predictor, tmp_path / "a.tif", tmp_path / "b", formats=["coco"])
+    rows = json.loads((tmp_path / "b_coco.json").read_text())["annotations"]
+    found = predictor(tmp_path / "a.tif").instances
+    assert len(found) > 3
+    assert {mask_of_row(row, "", (150, 200)) for row in rows} == set(found.masks)
+    assert sorted(row["score"] for row in rows) == pytest.approx(sorted(found.scores.tolist()))
+    assert len(predictor.all_objects(pixels)) >= len(found)
 
 
 def test_a_real_net(tmp_path):

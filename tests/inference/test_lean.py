@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from concurrent.futures import ThreadPoolExecutor
-from threading import Event
+from threading import Event, Lock
 
 import pytest
 import torch
@@ -120,6 +120,12 @@ class WithoutAutocast(Wired):
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast("cpu", enabled=False):
             return self.conv(x.float())
+
+
+def test_what_cannot_be_copied_runs_itself():
+    net = Plain().eval()
+    net.lock = Lock()
+    assert lean(net, IMAGE, torch.float32) is net
 
 
 @torch.no_grad()

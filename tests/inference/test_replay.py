@@ -36,7 +36,7 @@ class Played:
     off = 0.0
     trouble: Exception | None = None
 
-    def __init__(self, answer, image, device):
+    def __init__(self, answer, image, device, weights):
         if self.trouble:
             raise self.trouble
         self.answer, self.size, self.plays = answer, image.shape, 0
@@ -59,7 +59,7 @@ def recorder(monkeypatch):
 
 def test_a_size_is_recorded_when_it_comes_again(recorder):
     net = Net()
-    forward = Replay(net, CPU)
+    forward = Replay(net, CPU, list)
     for image in (SMALL, LARGE, SMALL, SMALL, LARGE):
         assert torch.equal(forward(image), image.sum(dim=1, keepdim=True))
     assert [(made.size, made.plays) for made in Played.made] == [(SMALL.shape, 3), (LARGE.shape, 2)]  # one each to compare
@@ -71,17 +71,17 @@ def test_what_does_not_pay_is_not_used(recorder, monkeypatch, why):
     if why == "it takes as long":
         recorder[Played] = 2.0
     elif why == "it answers otherwise":
-        monkeypatch.setattr(Played, "off", 1.0)
+        monkeypatch.setattr(Played, "off", 1e-6)
     else:
         monkeypatch.setattr(Played, "trouble", RuntimeError("operation not permitted when stream is capturing"))
-    forward = Replay(Net(), CPU)
+    forward = Replay(Net(), CPU, list)
     for _ in range(4):
         assert torch.equal(forward(SMALL), SMALL.sum(dim=1, keepdim=True))
     assert sum(made.plays for made in Played.made) == (why != "it cannot be recorded")
 
 
 def test_no_more_sizes_than_memory_is_for(recorder):
-    forward = Replay(Net(), CPU)
+    forward = Replay(Net(), CPU, list)
     for side in range(1, MOST_SIZES + 3):
         for _ in range(3):
             forward(torch.rand(1, 3, side, 4))
@@ -90,7 +90,7 @@ def test_no_more_sizes_than_memory_is_for(recorder):
 
 def test_recordings_make_room_where_memory_ends(recorder):
     net = Net()
-    forward = Replay(net, CPU)
+    forward = Replay(net, CPU, list)
     for _ in range(2):
         forward(SMALL)
     net.full = 1
@@ -98,7 +98,7 @@ def test_recordings_make_room_where_memory_ends(recorder):
     played = Played.made[0].plays
     assert torch.equal(forward(SMALL), SMALL.sum(dim=1, keepdim=True))
     assert (len(Played.made), Played.made[0].plays) == (1, played)
-    net.full = 1
+    net.full = 2  # while it is recorded, and then
     with pytest.raises(torch.OutOfMemoryError):
         forward(LARGE)
 
@@ -107,8 +107,9 @@ def test_passes_that_drop_values_are_never_played(monkeypatch):
     played = []
 
     class Recorder:
-        def __init__(self, answer, device):
+        def __init__(self, answer, device, weights):
             self.answer = answer
+            assert len(list(weights())) == 2
 
         def __call__(self, image):
             played.append(image.shape)
@@ -136,7 +137,7 @@ def test_a_real_recording_answers_as_the_network():
     for _ in range(4):
         image = torch.rand(2, 3, 64, 64)
         torch.testing.assert_close(forward(image), expected(image), rtol=1e-3, atol=1e-4)
-    recording = replay.Recording(expected, image, device)
+    recording = replay.Recording(expected, image, device, list(net.parameters()))
     first = recording(image)
     kept = first.clone()
     assert not torch.equal(recording(torch.rand(2, 3, 64, 64)), first)

@@ -108,6 +108,15 @@ def test_each_image_has_the_answer_that_it_has_alone(run, monkeypatch):
     assert len(list(predictor.many(iter(images), live=True))) == 6
     assert passes == [1] * 6
 
+    def too_large(x):
+        if len(x) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(x)
+
+    monkeypatch.setattr(predictor, "_forward", too_large)
+    for one, other in zip(predictor.many(images), alone, strict=True):
+        assert np.array_equal(one.labels, other.labels)
+
     def refuses(x):
         if len(x) > 1 or float(x.sum()) == float(alone_x.sum()):
             raise InputError("the network cannot do this one")

@@ -85,6 +85,24 @@ def test_videos_and_pictures_go_together(colours, tmp_path):
         predict_files(colours, [tmp_path / "drive.mp4"], tmp_path / "x", formats=["geojson"])
 
 
+def test_an_interrupted_video_leaves_nothing_behind_and_a_finished_one_is_kept(colours, tmp_path):
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    source = film(tmp_path / "drive.mp4", 3)
+    with pytest.raises(KeyboardInterrupt):
+        predict_video(colours, source, tmp_path / "out", masks=True, progress=stop)
+    assert list((tmp_path / "out").iterdir()) == []
+    report = predict_video(colours, source, tmp_path / "out", masks=True)
+    assert [p.name for p in sorted(report.masks.iterdir())] == ["000000.png", "000001.png", "000002.png"]
+    before = report.table.stat().st_mtime_ns
+    again = predict_files(colours, source, tmp_path / "out", formats=["labels"], going_on=True)
+    assert again.remarks == ("1 answers that were there are kept: the job was interrupted.",)
+    assert report.table.stat().st_mtime_ns == before
+    shorter = predict_video(colours, film(tmp_path / "drive.mp4", 2), tmp_path / "out", masks=True, overwrite=True)
+    assert [p.name for p in sorted(shorter.masks.iterdir())] == ["000000.png", "000001.png"]
+
+
 def test_a_cut_video_gives_what_it_has_and_is_listed(colours, tmp_path):
     path = film(tmp_path / "a.mkv", 60)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])

@@ -63,6 +63,22 @@ def test_a_nifti_volume_is_answered_slice_by_slice(predictor, tmp_path):
     json.dumps(report.to_dict())
 
 
+def test_volumes_of_an_interrupted_job_are_kept(predictor, tmp_path):
+    for name in "ab":
+        save_nifti(tmp_path / "in" / f"{name}.nii.gz")
+    report = predict_files(predictor, tmp_path / "in", tmp_path / "out")
+    table = (tmp_path / "out" / "volumes.csv").read_text()
+    kept = report.done[0].stat().st_mtime_ns
+    report.done[1].unlink()
+    again = predict_files(predictor, tmp_path / "in", tmp_path / "out", going_on=True)
+    assert again.remarks[0] == "1 answers that were there are kept: the job was interrupted."
+    assert set(again.done) == set(report.done)
+    assert report.done[0].stat().st_mtime_ns == kept
+    assert (tmp_path / "out" / "volumes.csv").read_text() == table
+    with pytest.raises(InputError, match="is already there"):
+        predict_files(predictor, tmp_path / "in", tmp_path / "out")
+
+
 def test_a_series_is_answered_as_dicom_and_as_nifti(predictor, tmp_path, draw_series):
     folder = draw_series(tmp_path / "in" / "chest", SLICES, Modality="MR")
     report = predict_files(predictor, tmp_path / "in", tmp_path / "out", formats=["labels", "nifti"], overlay=True)

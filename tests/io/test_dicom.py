@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -23,7 +24,9 @@ from pydicom.uid import (
 )
 
 from maskwright.errors import FormatError, InputError, MissingExtraError
+from maskwright.io.dicom import _frames_lie_apart, read_header
 from maskwright.io.dicom_codecs import CODECS, is_available
+from maskwright.io.dicom_series import series_in
 from maskwright.io.read import read_image
 from maskwright.io.volumes import open_volume
 
@@ -153,6 +156,25 @@ def test_a_frame_is_read_without_the_others(tmp_path, draw_dicom, syntax, monkey
     path.write_bytes(path.read_bytes()[:-150])
     with pytest.raises(FormatError, match=r"us\.dcm: .*cut short or damaged"):
         volume.decoded(2)
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.113619.5.2", "", "1.2.840.10008.1.1", "no uid"])
+def test_frames_of_a_syntax_that_nobody_knows_are_read_whole(tmp_path, draw_dicom, syntax):
+    header = read_header(draw_dicom(tmp_path / "us.dcm", FRAMES, Rows=8, Columns=12, NumberOfFrames=3, Modality="US"))
+    assert _frames_lie_apart(header)
+    header.file_meta.TransferSyntaxUID = UID(syntax, validation_mode=0)
+    assert not _frames_lie_apart(header)
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR")
+def test_a_file_that_is_cut_anywhere_is_said(tmp_path, draw_dicom):
+    whole = draw_dicom(tmp_path / "a.dcm", FRAMES[0]).read_bytes()
+    for end in range(132, len(whole) - FRAMES[0].nbytes):
+        (tmp_path / "a.dcm").write_bytes(whole[:end])
+        with pytest.raises((FormatError, InputError), match=r"a\.dcm: "):
+            read_image(tmp_path / "a.dcm")
+        _, failed = series_in(tmp_path, [tmp_path / "a.dcm"])
+        assert all(path == tmp_path / "a.dcm" for path, _ in failed)
 
 
 PIXELS = np.random.default_rng(1).integers(0, 4096, (16, 24), np.uint16)

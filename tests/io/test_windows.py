@@ -8,6 +8,7 @@ import tifffile
 import zarr
 
 from maskwright.errors import FormatError, InputError
+from maskwright.io.measured import Measured
 from maskwright.io.read import read_image
 from maskwright.io.windows import has_windows, open_windows
 
@@ -53,6 +54,48 @@ def test_a_page_for_each_band_in_ome_tiff(tmp_path):
     check_parts(path)
 
 
+def test_an_ome_tiff_of_a_file_for_each_band(tmp_path):
+    for compression in (None, "zlib"):
+        uuids = [f"urn:uuid:00000000-0000-0000-0000-00000000000{k}" for k in range(2)]
+        planes = "".join(
+            f'<TiffData FirstC="{k}" IFD="0"><UUID FileName="{k}.ome.tif">{uuids[k]}</UUID></TiffData>' for k in range(2)
+        )
+        channels = "".join(f'<Channel ID="Channel:0:{k}" SamplesPerPixel="1"/>' for k in range(2))
+        for k in range(2):
+            xml = (
+                f'<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="{uuids[k]}">'
+                f'<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" SizeX="500" SizeY="300" '
+                f'SizeC="2" SizeZ="1" SizeT="1">{channels}{planes}</Pixels></Image></OME>'
+            )
+            tifffile.imwrite(
+                tmp_path / f"{k}.ome.tif", RGB[..., k], photometric="minisblack", compression=compression, metadata=None,
+                description=xml,
+            )  # fmt: skip
+        check_parts(tmp_path / "0.ome.tif")
+        found = open_windows(tmp_path / "0.ome.tif")
+        assert np.array_equal(found.read(*WINDOWS[1]), RGB[WINDOWS[1]][..., :2])
+        found.close()
+
+
+def test_the_number_of_a_palette_that_is_void(tmp_path):
+    colours = np.random.default_rng(1).integers(0, 65536, (3, 256), np.uint16)
+    tags = [(33550, 12, 3, (2.0, 2.0, 0.0), True), (33922, 12, 6, (0.0, 0.0, 0.0, 500.0, 900.0, 0.0), True)]
+    tifffile.imwrite(
+        tmp_path / "p.tif", RGB[..., 0], photometric="palette", colormap=colours, tile=(64, 64),
+        extratags=[*tags, (42113, 2, 0, "7", True)],
+    )  # fmt: skip
+    whole, found = read_image(tmp_path / "p.tif"), open_windows(tmp_path / "p.tif")
+    assert (found.nodata, found.covers) == (None, True)
+    measured = Measured(found)
+    for rows, cols in WINDOWS[:2]:
+        assert np.array_equal(found.covered(rows, cols), RGB[rows, cols, 0] != 7)
+        pixels, missing = measured.read(rows, cols)
+        assert np.array_equal(missing, RGB[rows, cols, 0] == 7)
+        assert np.array_equal(pixels, whole.pixels[rows, cols])
+    assert np.array_equal(whole.missing, RGB[..., 0] == 7)
+    found.close()
+
+
 def test_palette_alpha_and_white_as_zero(tmp_path):
     colours = np.random.default_rng(1).integers(0, 65536, (3, 256), np.uint16)
     tifffile.imwrite(tmp_path / "p.tif", RGB[..., 0], photometric="palette", colormap=colours, tile=(64, 64))
@@ -76,6 +119,20 @@ def test_zarr_arrays(tmp_path, version, order):
     assert np.array_equal(found.read(rows, cols), expected[rows, cols])
 
 
+@pytest.mark.parametrize("chunks", [(512, 512, 3), (1400, 200, 1), (600, 1300, 3)])
+def test_a_large_chunk_of_zarr_is_decoded_once_for_its_neighbours(tmp_path, monkeypatch, chunks):
+    pixels = np.random.default_rng(0).integers(0, 256, (1400, 1300, 3), np.uint8)
+    zarr.create_array(str(tmp_path / "a.zarr"), shape=pixels.shape, chunks=chunks, dtype="uint8")[:] = pixels
+    found, read = open_windows(tmp_path / "a.zarr"), []
+    real = found._read
+    monkeypatch.setattr(found, "_read", lambda rows, cols: read.append((rows.start, cols.start)) or real(rows, cols))
+    for top in (0, 300, 700):
+        for left in (0, 290, 800):
+            rows, cols = slice(top, top + 600), slice(left, left + 500)
+            assert np.array_equal(found.read(rows, cols), pixels[rows, cols])
+    assert len(read) == len(set(read)) == -(-1300 // chunks[0]) * -(-1300 // chunks[1])
+
+
 def test_the_largest_level_of_an_ome_zarr(tmp_path):
     group = zarr.open_group(str(tmp_path / "o.zarr"), mode="w", zarr_format=2)
     group.create_array("0", data=RGB.transpose(2, 0, 1)[None, :, None])
@@ -95,11 +152,11 @@ def test_zarr_of_another_shape(tmp_path):
 
 def test_a_strip_is_decoded_once_for_a_row_of_windows(tmp_path, monkeypatch):
     tifffile.imwrite(tmp_path / "a.tif", RGB, photometric="rgb", rowsperstrip=50, compression="zlib")
-    monkeypatch.setattr("maskwright.io.tiff_windows.KEPT_BYTES", 0)
+    monkeypatch.setattr("maskwright.io.pieces.KEPT_BYTES", 0)
     found = open_windows(tmp_path / "a.tif")
     decoded, decode = [], found._page.decode
     monkeypatch.setattr(found._page, "decode", lambda data, index, **more: decoded.append(index) or decode(data, index, **more))
-    found._kept.clear()
+    found._samples._pieces.clear()
     for left in range(0, 500, 100):
         found.read(slice(60, 160), slice(left, left + 100))
     assert decoded == [1, 2, 3]  # rows 50 to 200
@@ -116,6 +173,28 @@ def test_nodata_and_georeference_are_known(tmp_path):
     assert (found.voids, found.nodata) == (True, 7)
     assert found.place == read_image(tmp_path / "a.tif").georeference
     assert "no coordinate reference system" in found.remarks[0]
+
+
+@pytest.mark.parametrize("packed", ["jpeg", "deflate"])
+@pytest.mark.parametrize("tiled", [True, False])
+def test_the_mask_page_says_where_there_is_a_picture(tmp_path, packed, tiled):
+    rasterio = pytest.importorskip("rasterio")
+    there = np.ones(RGB.shape[:2], bool)
+    there[40:200, 90:] = False
+    how = {"compress": packed, "crs": "EPSG:32632", "transform": rasterio.Affine(2.0, 0, 500, 0, -2.0, 900), "photometric": "rgb"}
+    how |= {"tiled": True, "blockxsize": 64, "blockysize": 64} if tiled else {}
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(tmp_path / "a.tif", "w", "GTiff", 500, 300, 3, dtype="uint8", **how) as file,
+    ):
+        file.write(RGB.transpose(2, 0, 1))
+        file.write_mask(there)
+    found = open_windows(tmp_path / "a.tif")
+    assert found.covers
+    assert found.remarks == ()
+    for rows, cols in WINDOWS:
+        assert np.array_equal(found.covered(rows, cols), there[rows, cols])
+    found.close()
 
 
 def test_a_file_that_is_cut_short(tmp_path):
