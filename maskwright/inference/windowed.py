@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from maskwright import __version__
 from maskwright.inference.freed import Limit
 from maskwright.inference.overview import overview
 from maskwright.inference.part import Part
@@ -145,6 +146,7 @@ class Windowed(ABC, Generic[Found]):
         return {
             "image": [str(self.path.resolve()), len(stats), sum(s.st_size for s in stats), max(s.st_mtime_ns for s in stats)],
             **asked_of(self.predictor),
+            "maskwright": __version__,
             "runtime": self.predictor.runtime,
             "preprocess": self.predictor.preprocess.to_dict(),
             "classes": self.predictor.classes.to_dict(),
