@@ -84,8 +84,8 @@ def test_exported_it_runs_alone_and_is_certified(alone, object_run, objects_fold
     )
     if to == "onnx":  # Triton takes no other number for one that the graph states
         (given,) = onnxruntime.InferenceSession(made.files[0]).get_inputs()
-        stated = [-1 if isinstance(n, str) else n for n in given.shape]
-        assert f"data_type: TYPE_UINT8 dims: {stated}" in next(made.folder.glob("triton/*/config.pbtxt")).read_text()
+        stated = ", ".join("-1" if isinstance(n, str) else str(n) for n in given.shape)
+        assert f"data_type: TYPE_UINT8 dims: [ {stated} ]" in next(made.folder.glob("triton/*/config.pbtxt")).read_text()
     picture = next((objects_folder / "val").glob("*.png"))
     said = alone(made.folder, picture, tmp_path / "mask.png", tmp_path)
     assert "score 0." in said
