@@ -52,6 +52,7 @@ T = TypeVar("T")
 Source = str | Path | NDArray[Any] | Image
 Sources = list[Any] | tuple[Source, ...]  # Any: a list[Path] is no list[Source] to a type checker
 Prepared = tuple[Image, Tensor, Frame]
+Begun = Segmentation | Prepared | Image  # answered already, prepared as a whole, or to be looked at in tiles
 Options = tuple[bool, bool]  # whether confidence is wanted, whether probabilities are
 
 
@@ -272,16 +273,16 @@ class Predictor:
                     else:
                         raise answer
 
-    def _kind_of(self, begun: Segmentation | Prepared) -> Kind | None:
+    def _kind_of(self, begun: Begun) -> Kind | None:
         """What images have in common that may go through the network in one pass; None of one that goes alone."""
-        if isinstance(begun, Segmentation) or self.finds_objects or self.passes or self.tile:
+        if not isinstance(begun, tuple) or self.finds_objects or self.passes or self.tile:
             return None
         image, x, _ = begun
         hw = x.shape[2], x.shape[3]
         return None if tiles_for(hw, None) else Kind(hw, max(math.prod(hw), math.prod(image.hw)))
 
     def _answers(
-        self, begun: Sequence[Segmentation | Prepared | InputError | OSError], wanted: Options
+        self, begun: Sequence[Begun | InputError | OSError], wanted: Options
     ) -> Generator[Segmentation | InputError | OSError, None, None]:
         """Of images of one kind, in one pass where there are several; errors stay what they are."""
         passed: Sequence[Tensor | None] = [None] * len(begun)
@@ -299,11 +300,11 @@ class Predictor:
         """The graph that answers where labels alone are wanted and the runtime is not torch."""
         return self._engine.graph(many=many) if self._labels_alone and not any(wanted) else None
 
-    def _begin(self, source: Source, wanted: Options, graph: GraphLabels | None = None) -> Segmentation | Prepared:
-        """What can be done in a thread of its own: the whole answer of a graph or of tiles, else the image read and prepared."""
+    def _begin(self, source: Source, wanted: Options, graph: GraphLabels | None = None) -> Begun:
+        """What can be done in a thread of its own: the whole answer of a graph, else the image read, and prepared as a whole."""
         image = read_image(source)
         if self.finds_objects and comes_in_tiles(self.preprocess, image.hw, self.tile):
-            return self._objects(image, None, wanted)
+            return image
         graph = graph or self._graph(wanted)
         if graph and graph.takes(image) and tiles_for(self.preprocess.work_hw(image.hw), None) is None:
             return Segmentation(graph(image), self.classes, image)
@@ -313,10 +314,12 @@ class Predictor:
         x, frame = self.preprocess(image)
         return image, x, frame
 
-    def _answer(self, prepared: Segmentation | Prepared, wanted: Options, logits: Tensor | None = None) -> Segmentation:
+    def _answer(self, prepared: Begun, wanted: Options, logits: Tensor | None = None) -> Segmentation:
         """From what was begun, and its logits where they are there already."""
         if isinstance(prepared, Segmentation):
             return prepared
+        if isinstance(prepared, Image):
+            return self._objects(prepared, None, wanted)
         confidence, probabilities = wanted
         image, x, frame = prepared
         if self.finds_objects:

@@ -269,6 +269,7 @@ def test_in_memory_and_by_windows_the_same_objects_are_found(tmp_path, zoom):
     predict_large(predictor, tmp_path / "a.tif", tmp_path / "b", formats=["coco"])
     rows = json.loads((tmp_path / "b_coco.json").read_text())["annotations"]
     found = predictor(tmp_path / "a.tif").instances
+    assert set(predictor([tmp_path / "a.tif", pixels[:90, :90]])[0].instances.masks) == set(found.masks)
     assert len(found) > 3
     assert {mask_of_row(row, "", (150, 200)) for row in rows} == set(found.masks)
     assert sorted(row["score"] for row in rows) == pytest.approx(sorted(found.scores.tolist()))
