@@ -204,7 +204,8 @@ def main() -> None:
     notes.append(f"{given.classes} classes")
     many = f"-{given.classes}classes" if given.classes > 2 else ""
     name = f"tiled-{given.side}" + ("-monai" if given.against_monai else "") + many
-    record(name, rows, f"python benchmarks/tiled.py {' '.join(sys.argv[1:])}", notes)
+    words = ["RUN" if given.run and word == str(given.run) else word for word in sys.argv[1:]]
+    record(name, rows, f"python benchmarks/tiled.py {' '.join(words)}", notes)
 
 
 if __name__ == "__main__":

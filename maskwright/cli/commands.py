@@ -288,7 +288,7 @@ def predict(
     default = Path("predictions") / sources[0].resolve().stem
     asked, going_on = asked_of(predictor), False
     if not overwrite and out is None:
-        out = unfinished_like(default, asked)  # an interrupted job goes on there
+        out = unfinished_like(default, asked, [Path(source) for source in sources])  # an interrupted job goes on there
         going_on = out is not None
     elif not overwrite and out is not None:
         going_on = has_unfinished(out, asked)

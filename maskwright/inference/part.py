@@ -14,7 +14,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -41,18 +41,28 @@ def has_unfinished(folder: Path, job: Mapping[str, Any]) -> bool:
     return folder.is_dir() and any(_is_of(state, job) for state in folder.rglob(f".*.part/{STATE}"))
 
 
-def unfinished_like(default: Path, job: Mapping[str, Any]) -> Path | None:
-    """The folder of an interrupted job, of this name or one that io.write.fresh_folder made of it; the latest of several."""
+def unfinished_like(default: Path, job: Mapping[str, Any], sources: Sequence[Path]) -> Path | None:
+    """The folder of an interrupted job, of this name or one that io.write.fresh_folder made of it; the latest of several.
+
+    Args:
+        job: as of has_unfinished
+        sources: images and folders that it has to be about: x-2 may be the folder of an image x-2
+    """
     if not default.parent.is_dir():
         return None
-    numbered = re.compile(re.escape(default.name) + r"(-\d+)?")
-    found = [folder for folder in default.parent.iterdir() if numbered.fullmatch(folder.name) and has_unfinished(folder, job)]
+    numbered, asked = re.compile(re.escape(default.name) + r"(-\d+)?"), [source.resolve() for source in sources]
+    folders = [folder for folder in default.parent.iterdir() if folder.is_dir() and numbered.fullmatch(folder.name)]
+    found = [one for one in folders if any(_is_of(state, job, asked) for state in one.rglob(f".*.part/{STATE}"))]
     return max(found, key=lambda folder: (len(folder.name), folder.name), default=None)
 
 
-def _is_of(state: Path, job: Mapping[str, Any]) -> bool:
+def _is_of(state: Path, job: Mapping[str, Any], sources: Sequence[Path] | None = None) -> bool:
     try:
         key = json.loads(state.read_text(encoding="utf-8"))["key"]
+        if sources is not None:
+            image = Path(key["image"][0])
+            if not any(source in (image, *image.parents) for source in sources):
+                return False
         return all(key.get(name) == value for name, value in job.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False  # damaged: it is begun anew

@@ -420,6 +420,12 @@ def test_the_command_finds_an_interrupted_job_in_a_numbered_folder(run, tmp_path
     assert ended.value.code in (0, None)
     assert [path.parent.name for path in (tmp_path / "predictions").rglob("a.tif")] == ["a-10"]
     assert not (tmp_path / "predictions" / "a-3").exists()
+    drawn(tmp_path / "a-2.tif", extratags=[])
+    interrupted(Predictor.load(run, device="cpu", tile=64), tmp_path / "a-2.tif", tmp_path / "predictions" / "a-7" / "a-2")
+    (tmp_path / "predictions" / "a-2" / ".a.part").rename(tmp_path / "gone")
+    with pytest.raises(SystemExit):  # what a-7 holds is of another image
+        app(["predict", str(run), "a.tif", "--tile", "64", "--device", "cpu"], prog_name="maskwright")
+    assert (tmp_path / "predictions" / "a-3" / "a.tif").is_file()
 
 
 def test_several_inputs_go_on_where_they_were_interrupted(run, tmp_path, monkeypatch, capsys):
