@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,6 +15,7 @@ from maskwright.cli import options as given
 from maskwright.cli.group import SOME_FAILED
 from maskwright.cli.options import argument, flag, value
 from maskwright.cli.output import folder_for, print_json, print_table
+from maskwright.errors import Interrupted
 from maskwright.progress import progress, say, stages
 
 
@@ -277,28 +278,28 @@ def predict(
 ) -> None:
     """Segment images, volumes and folders of them. Masks have their image's size; a bad file is listed and the rest goes on."""
     from maskwright.inference.files import predict_files
-    from maskwright.inference.part import has_unfinished, unfinished_like
+    from maskwright.inference.journal import interrupted_in, job_of
     from maskwright.inference.predictor import Predictor
-    from maskwright.inference.windowed import asked_of
 
     predictor = Predictor.load(
         model, device, runtime=runtime, precision=precision, exact=exact, tile=tile, flips=flips,  # type: ignore[arg-type]
         passes=uncertainty, min_score=min_score, overlap=overlap,
     )  # fmt: skip
     default = Path("predictions") / sources[0].resolve().stem
-    asked, going_on = asked_of(predictor), False
-    if not overwrite and out is None:
-        out = unfinished_like(default, asked, [Path(source) for source in sources])  # an interrupted job goes on there
-        going_on = out is not None
-    elif not overwrite and out is not None:
-        going_on = has_unfinished(out, asked)
+    wishes: dict[str, Any] = {
+        "overlay": overlay, "probabilities": probabilities, "stored_orientation": stored_orientation,
+        "formats": format_.split(",") if format_ else [], "blur_background_px": blur_background,
+        "vector_crs": vector_crs, "simplify": simplify, "slice_axis": slice_axis,
+    }  # fmt: skip
+    if out is None and not overwrite:
+        out = interrupted_in(default, job_of(predictor, sources, **wishes))
     with folder_for(out, default, overwrite) as folder, progress("predicting") as step:
-        report = predict_files(
-            predictor, sources, folder, overlay=overlay, probabilities=probabilities, overwrite=overwrite,
-            stored_orientation=stored_orientation, formats=format_.split(",") if format_ else (),
-            blur_background_px=blur_background, vector_crs=vector_crs, simplify=simplify,
-            slice_axis=slice_axis, workers=workers, going_on=going_on, progress=step,
-        )  # fmt: skip
+        try:
+            report = predict_files(predictor, sources, folder, overwrite=overwrite, workers=workers, progress=step, **wishes)
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"interrupted; what is finished is in {folder}, each file whole. The same command goes on with the rest."
+            ) from None
     if as_json:
         print_json({"out": str(folder), "runtime": predictor.runtime, **report.to_dict()})
     else:

@@ -19,12 +19,12 @@ from maskwright.annotations.vector_files import check_drawing
 from maskwright.errors import InputError
 from maskwright.inference.freed import reusing_memory
 from maskwright.inference.jobs import Job, answer_of, check_free, inputs_below, plan
+from maskwright.inference.journal import Journal, job_of
 from maskwright.inference.large_work import OVERLAY, LargeWork, is_large, of_whole
 from maskwright.inference.pictures import PictureWork
 from maskwright.inference.predictor import Failure, Predictor
 from maskwright.inference.video import VideoReport, check_videos, is_answered, predict_videos
 from maskwright.inference.volumes import VolumeReport, VolumeWork, share_formats
-from maskwright.inference.windowed import LargeReport
 from maskwright.io.video import is_video
 from maskwright.io.volumes import is_volume_file
 from maskwright.io.write import write_text
@@ -84,13 +84,12 @@ def predict_files(
     simplify: float = 0.0,
     slice_axis: str = "auto",
     workers: int = 2,
-    going_on: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> PredictReport:
     """Segment files and folders of images and volumes, and videos by name, into out.
 
     A folder is searched with its subfolders, which appear in out again. Every file is written whole or not at all, so an
-    interruption (Ctrl-C) leaves only finished answers.
+    interruption (Ctrl-C) leaves only finished answers; the same call goes on with the rest (journal.py).
 
     Args:
         overlay, probabilities: write <name>_overlay.png, <name>_probs.npy as well
@@ -102,7 +101,6 @@ def predict_files(
         vector_crs, simplify: of polygons, see Segmentation.save
         slice_axis: along which NIfTI volumes are cut, see io/nifti_axes.py
         workers: threads that read, and threads that write
-        going_on: inputs whose answers are there are kept as they are: the job was interrupted
         progress: called with (finished, all) after each input
 
     Raises:
@@ -112,6 +110,10 @@ def predict_files(
     """
     given = [Path(s) for s in ([sources] if isinstance(sources, (str, Path)) else sources)]
     out = Path(out)
+    formats, blur_background_px = list(formats), None if blur_background_px is None else float(blur_background_px)
+    wishes = {"overlay": overlay, "probabilities": probabilities, "stored_orientation": stored_orientation, "formats": formats}
+    wishes |= {"blur_background_px": blur_background_px, "vector_crs": vector_crs, "simplify": float(simplify)}
+    journal = Journal(out, job_of(predictor, given, slice_axis=slice_axis, **wishes))
     if len(given) == 1 and not given[0].exists():
         raise InputError(f"{given[0]}: no such file or folder; name an image, a volume, a video, or a folder of them.")
     videos = [source for source in given if is_video(source) and not source.is_dir()]
@@ -121,7 +123,7 @@ def predict_files(
     of_volumes = {path: place for path, place in below.items() if is_volume_file(path)}
     planned = plan({path: place for path, place in below.items() if path not in of_volumes}, out)
     for_pictures, for_volumes = share_formats(formats, pictures=bool(planned), volumes=bool(of_volumes))
-    volumes = VolumeWork(of_volumes, out, for_volumes, axis=slice_axis, overlay=overlay, overwrite=overwrite, going_on=going_on)
+    volumes = VolumeWork(of_volumes, out, for_volumes, axis=slice_axis, overlay=overlay, overwrite=overwrite, journal=journal)
     volumes.refuse(probabilities=probabilities, blur_background=blur_background_px is not None, uncertainty=predictor.passes > 0)
     check_drawing(vector_crs, simplify)
     pictures = PictureWork(
@@ -135,38 +137,56 @@ def predict_files(
     )
     endings = [OF_CLASSES.get(name) or ENDINGS[name] for name in pictures.formats if name != LABELS]
     needed = [*endings, *pictures.beside]
-    kept = {job: file for job in planned if going_on and (file := answer_of(job, needed, labels=LABELS in pictures.formats))}
-    planned = tuple(job for job in planned if job not in kept)
-    watched_before = [video for video in videos if going_on and is_answered(video, out, masks=LABELS in formats)]
-    videos = [video for video in videos if video not in watched_before]
+    kept = {
+        job: files[0]
+        for job in planned
+        if journal.answered(job.folder / job.name, job.source)
+        and (files := answer_of(job, needed, labels=LABELS in pictures.formats))
+    }
+    order, planned = [str(job.source) for job in planned], tuple(job for job in planned if job not in kept)
+    watched_before = [video for video in videos if is_answered(video, out, journal)]
     alone = [option for option in pictures.beside.values() if option != OVERLAY]
-    check_videos(videos, out, alone, masks=LABELS in formats, overwrite=overwrite)
+    check_videos(videos, out, alone, journal=journal, masks=LABELS in formats, overwrite=overwrite)
     jobs, large = _shared(predictor, planned, pictures)
-    check_free(planned, [*endings, *pictures.beside, *large.endings], overwrite=overwrite, taken=volumes.targets)
+    written = [*endings, *pictures.beside, *large.endings]
+    check_free(planned, written, overwrite=overwrite, taken=volumes.targets, ours=journal.owns)
     counts_file = out / COUNTS_FILE
-    if predictor.finds_objects and not (overwrite or going_on) and counts_file.exists():
+    if predictor.finds_objects and not overwrite and counts_file.exists() and not journal.owns(counts_file):
         raise InputError(f"{counts_file}: is already there. Give --overwrite to replace it, or another folder with --out.")
 
-    every = len(jobs) + volumes.slices
-    predictor.prepare(every)
-    done, failed = pictures.predict(
-        predictor, jobs, workers=workers, progress=lambda finished: progress(finished, every) if progress else None
-    )
-    counts: tuple[tuple[str, dict[str, int]], ...] = (*(_read_counts(counts_file) if kept else ()), *pictures.counts.items())
-    _write_counts(counts_file, counts)
-    measured, unanswered = volumes.predict(predictor, before=len(jobs), readers=workers, progress=progress)
-    watched, broken = predict_videos(predictor, videos, out, masks=LABELS in formats, overwrite=overwrite, progress=progress)
+    counts: tuple[tuple[str, dict[str, int]], ...] = ()
 
-    def count(one: LargeReport) -> None:
+    def count(more: Iterable[tuple[str, dict[str, int]]]) -> None:
         nonlocal counts
-        if one.counts is not None:
-            counts += ((str(one.source), one.counts),)
+        counts += tuple(more)
+        if counts:
             _write_counts(counts_file, counts)
+            journal.wrote(counts_file)
 
-    answered, too_large = large.predict(predictor, progress, count)
+    with journal:
+        journal.begin()
+        every = len(jobs) + volumes.slices
+        predictor.prepare(every)
+        done, failed = pictures.predict(
+            predictor, jobs, journal, workers=workers, progress=lambda finished: progress(finished, every) if progress else None
+        )
+        counted = pictures.counts | {
+            str(job.source): said["counts"] for job in kept if "counts" in (said := journal.said(job.folder / job.name))
+        }
+        count((source, counted[source]) for source in order if source in counted)
+        measured, unanswered = volumes.predict(predictor, before=len(jobs), readers=workers, progress=progress)
+        watched, broken = predict_videos(predictor, videos, out, journal=journal, masks=LABELS in formats, progress=progress)
+        answered, too_large = large.predict(
+            predictor,
+            journal,
+            needed,
+            progress,
+            lambda one: count([] if one.counts is None else [(str(one.source), one.counts)]),
+        )
+        journal.remove()
     already = len(kept) + len(volumes.kept) + len(watched_before)
     return PredictReport(
-        (*kept.values(), *volumes.kept, *done, *(one.file for one in measured), *(one.file for one in answered)),
+        (*kept.values(), *done, *(one.file for one in measured), *(one.file for one in answered)),
         (*failed, *unanswered, *broken, *too_large),
         counts,
         measured,
@@ -208,19 +228,8 @@ def _formats(predictor: Predictor, given: Sequence[str], *, probabilities: bool)
     return formats
 
 
-def _read_counts(path: Path) -> tuple[tuple[str, dict[str, int]], ...]:
-    """What an interrupted job has counted."""
-    if not path.is_file():
-        return ()
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return tuple((row.pop("image"), {name: int(count) for name, count in row.items()}) for row in rows)
-
-
 def _write_counts(path: Path, counts: Sequence[tuple[str, dict[str, int]]]) -> None:
-    """A table with a line an image and a column a class; none without images."""
-    if not counts:
-        return
+    """A table with a line an image and a column a class."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["image", *counts[0][1]])

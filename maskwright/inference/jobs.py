@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,27 +57,35 @@ def plan(below: Mapping[Path, Path], out: Path) -> tuple[Job, ...]:
     return tuple(Job(path, out / b.parent, b.stem if stems[_stem(b)] == 1 else b.name) for path, b in below.items())
 
 
-def answer_of(job: Job, endings: Sequence[str], *, labels: bool) -> Path | None:
-    """The first file of a job's answer, if all of it is there.
+def answer_of(job: Job, endings: Sequence[str], *, labels: bool) -> list[Path]:
+    """The files of a job's answer, if all of it is there; none else.
 
     Args:
         endings: of the files that the answer has; labels: whether it has a mask as well
     """
     if part_folder(job.folder / job.name).exists():
-        return None
+        return []
     of_maps = (*SUFFIXES.values(), ZARR_SUFFIX)  # a map of ids too is written as its image is
     wanted = [list(of_maps)] if labels else []
     wanted += [[f"_ids{suffix}" for suffix in of_maps] if ending == "_ids.png" else [ending] for ending in endings]
     found = [next((path for end in ends if (path := job.folder / f"{job.name}{end}").exists()), None) for ends in wanted]
-    return found[0] if found and all(found) else None
+    return [path for path in found if path is not None] if all(found) else []
 
 
-def check_free(jobs: Sequence[Job], more: Sequence[str], *, overwrite: bool, taken: Sequence[Path] = ()) -> None:
+def check_free(
+    jobs: Sequence[Job],
+    more: Sequence[str],
+    *,
+    overwrite: bool,
+    taken: Sequence[Path] = (),
+    ours: Callable[[Path], bool] = lambda _: False,
+) -> None:
     """Refuse answers that would meet each other, take the place of an input, or of a file that is already there.
 
     Args:
         more: endings of the files that are written beside a mask
         taken: files that volumes are answered by
+        ours: whether a file that is there may be replaced unasked
     """
     of_others = {str(path).casefold() for path in taken}
     endings = [*SUFFIXES.values(), ZARR_SUFFIX, *more]
@@ -96,7 +104,7 @@ def check_free(jobs: Sequence[Job], more: Sequence[str], *, overwrite: bool, tak
                 )
             if resolved[job.folder] / path.name in inputs:
                 raise InputError(f"{path}: is an input; its answer would take its place. Choose another folder with --out.")
-            if not overwrite and path.exists():
+            if not overwrite and path.exists() and not ours(path):
                 raise InputError(f"{path}: is already there. Give --overwrite to replace it, or another folder with --out.")
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from maskwright.errors import InputError, MissingExtraError
-from maskwright.inference.jobs import Job
+from maskwright.inference.jobs import Job, answer_of
+from maskwright.inference.journal import Journal
 from maskwright.inference.large import LARGE_PX, predict_large
 from maskwright.inference.large_objects import LARGE_FORMATS
 from maskwright.inference.predictor import Failure, Predictor
@@ -86,12 +87,15 @@ class LargeWork:
     def predict(
         self,
         predictor: Predictor,
+        journal: Journal,
+        endings: Sequence[str],
         progress: Callable[[int, int], None] | None,
         answered: Callable[[LargeReport], None],
     ) -> tuple[list[LargeReport], list[Failure]]:
         """Answer one image after the other; a full disk ends it, other troubles are of one image.
 
         Args:
+            endings: of the files of an answer beside labels
             progress: called with (finished, all) tiles of the image at hand
             answered: called after each image that has an answer
         """
@@ -99,8 +103,12 @@ class LargeWork:
         for job in self.jobs:
             try:
                 wishes: dict[str, Any] = {"formats": self._formats, "vector_crs": self._vector_crs, "overlay": self._overlay}
-                reports.append(predict_large(predictor, job.source, job.folder / job.name, progress, **wishes))
-                answered(reports[-1])
+                target = job.folder / job.name
+                report = predict_large(predictor, job.source, target, progress, **wishes)
+                files = answer_of(job, endings, labels=LABELS in self._formats) or [report.file]
+                journal.finish(target, files, **({} if report.counts is None else {"counts": report.counts}))
+                reports.append(report)
+                answered(report)
             except (InputError, MissingExtraError, OSError) as error:
                 system = error if isinstance(error, OSError) else error.__cause__
                 if isinstance(system, OSError) and system.errno in FULL:

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -30,42 +29,6 @@ STATE = "state.json"
 
 def part_folder(target: Path) -> Path:
     return target.with_name(f".{target.name}.part")
-
-
-def has_unfinished(folder: Path, job: Mapping[str, Any]) -> bool:
-    """Whether a job in this folder, or in one below it, was interrupted and can go on.
-
-    Args:
-        job: what its key has to say of the model and how it is asked; answers of another one are never taken up
-    """
-    return folder.is_dir() and any(_is_of(state, job) for state in folder.rglob(f".*.part/{STATE}"))
-
-
-def unfinished_like(default: Path, job: Mapping[str, Any], sources: Sequence[Path]) -> Path | None:
-    """The folder of an interrupted job, of this name or one that io.write.fresh_folder made of it; the latest of several.
-
-    Args:
-        job: as of has_unfinished
-        sources: images and folders that it has to be about: x-2 may be the folder of an image x-2
-    """
-    if not default.parent.is_dir():
-        return None
-    numbered, asked = re.compile(re.escape(default.name) + r"(-\d+)?"), [source.resolve() for source in sources]
-    folders = [folder for folder in default.parent.iterdir() if folder.is_dir() and numbered.fullmatch(folder.name)]
-    found = [one for one in folders if any(_is_of(state, job, asked) for state in one.rglob(f".*.part/{STATE}"))]
-    return max(found, key=lambda folder: (len(folder.name), folder.name), default=None)
-
-
-def _is_of(state: Path, job: Mapping[str, Any], sources: Sequence[Path] | None = None) -> bool:
-    try:
-        key = json.loads(state.read_text(encoding="utf-8"))["key"]
-        if sources is not None:
-            image = Path(key["image"][0])
-            if not any(source in (image, *image.parents) for source in sources):
-                return False
-        return all(key.get(name) == value for name, value in job.items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False  # damaged: it is begun anew
 
 
 class Raw:

@@ -10,11 +10,13 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from maskwright.errors import InputError
 from maskwright.inference.jobs import Job
+from maskwright.inference.journal import Journal
 from maskwright.inference.large_work import OVERLAY
 from maskwright.inference.orientation import as_stored
 from maskwright.inference.predictor import Failure, Predictor
@@ -57,7 +59,7 @@ class PictureWork:
         return dict(pair for pair, is_wanted in every.items() if is_wanted)
 
     def predict(
-        self, predictor: Predictor, jobs: Sequence[Job], *, workers: int, progress: Callable[[int], None]
+        self, predictor: Predictor, jobs: Sequence[Job], journal: Journal, *, workers: int, progress: Callable[[int], None]
     ) -> tuple[list[Path], list[Failure]]:
         """Answer all jobs; the first file written for each, in order, and the pictures that have no answer.
 
@@ -72,7 +74,8 @@ class PictureWork:
             (job.source for job in jobs), on_error="yield", probabilities=self.probabilities, readers=workers
         )
         # Closed at once when interrupted, so that no thread is left reading or writing.
-        with closing(answers), closing(_written(zip(jobs, answers, strict=True), self._write, workers)) as outcomes:
+        write = partial(self._write, journal)
+        with closing(answers), closing(_written(zip(jobs, answers, strict=True), write, workers)) as outcomes:
             for finished, outcome in enumerate(outcomes, start=1):
                 if isinstance(outcome, Failure):
                     failed.append(outcome)
@@ -82,7 +85,7 @@ class PictureWork:
         self.counts = {str(job.source): self.counts[str(job.source)] for job in jobs if str(job.source) in self.counts}
         return done, failed
 
-    def _write(self, job: Job, found: Segmentation) -> Path:
+    def _write(self, journal: Journal, job: Job, found: Segmentation) -> Path:
         found = replace(as_stored(found) if self.stored_orientation else found, name=job.name)
         if found.instances is not None:
             names = Counter(found.instances.names)
@@ -96,6 +99,9 @@ class PictureWork:
         if self.blur_background_px is not None:
             written.append(job.folder / f"{job.name}_blurred.png")
             write_png(written[-1], found.blur_background(self.blur_background_px))
+        if written:
+            counts = self.counts.get(str(job.source))
+            journal.finish(job.folder / job.name, written, **({} if counts is None else {"counts": counts}))
         return written[0] if written else job.folder
 
 

@@ -117,6 +117,7 @@ class Predictor:
         _check_wishes(manifest, {"flips": flips, "passes": passes > 0}, min_score)
         self.device = choose_device(device)
         self.manifest, self.classes, self.preprocess = manifest, manifest.class_map(), manifest.preprocessing()
+        self._wished = f", runtime {runtime}, precision {precision}"
         self._marks = (", exact" if exact else "") + (", flips" if flips else "")
         self.min_score = MIN_SCORE if min_score is None else min_score
         if passes and runtime not in ("auto", "torch"):
@@ -167,7 +168,8 @@ class Predictor:
     def asked(self) -> str:
         """What answers follow from beside the weights: as in "tile 512, exact, flips, min score 0.5"."""
         score = f", min score {self.min_score:g}" if self.finds_objects else ""
-        return f"tile {self.tile}, overlap {self.overlap}{self._marks}{score}"
+        passes = f", passes {self.passes}" if self.passes else ""
+        return f"tile {self.tile}, overlap {self.overlap}{self._marks}{score}{passes}{self._wished}"
 
     @cached_property
     def weights_hash(self) -> str:

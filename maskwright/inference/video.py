@@ -16,6 +16,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from maskwright.errors import FormatError, InputError, MissingExtraError
+from maskwright.inference.journal import Journal
 from maskwright.inference.predictor import Failure, Predictor
 from maskwright.io.video import Video, VideoFrame, video_writer
 from maskwright.io.write import atomic, disk_ends_it, whole_folder
@@ -108,31 +109,46 @@ def predict_videos(
     sources: list[Path],
     out: Path,
     *,
+    journal: Journal,
     masks: bool = False,
-    overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[tuple[VideoReport, ...], list[Failure]]:
-    """predict_video over several; one that cannot be answered is a failure, and so is each problem of one that can.
+    """predict_video over several that check_videos found free; those that an interrupted command has answered are kept.
+
+    One that cannot be answered is a failure, and so is each problem of one that can.
 
     Raises:
         InputError: the disk is full.
     """
     reports, failed = [], []
     for source in sources:
+        overlay, table, folder = _targets(source, out)
+        if journal.answered(table, source):
+            reports.append(VideoReport(str(source), overlay, table, folder if masks else None, **journal.said(table)))
+            failed += [Failure(str(source), problem) for problem in reports[-1].problems]
+            continue
         try:
-            report = predict_video(predictor, source, out, masks=masks, overwrite=overwrite, progress=progress)
+            report = predict_video(predictor, source, out, masks=masks, overwrite=True, progress=progress)
         except (InputError, MissingExtraError) as error:
             if disk_ends_it(error):
                 raise
             failed.append(Failure(str(source), str(error)))
         else:
+            said = {"frames": report.frames, "sound": report.sound, "problems": report.problems}
+            journal.finish(table, [overlay, table, *([folder] if masks else [])], **said)
             reports.append(report)
             failed += [Failure(str(source), problem) for problem in report.problems]
     return tuple(reports), failed
 
 
 def check_videos(
-    sources: list[Path], out: Path, pictures_alone: Sequence[str], *, masks: bool = False, overwrite: bool = False
+    sources: list[Path],
+    out: Path,
+    pictures_alone: Sequence[str],
+    *,
+    journal: Journal,
+    masks: bool = False,
+    overwrite: bool = False,
 ) -> None:
     """Refuse what cannot be, before any work.
 
@@ -149,12 +165,14 @@ def check_videos(
     if twice:
         raise InputError(f"{twice[0]} and {twice[1]}: both would write {out / twice[0].stem}_overlay.mp4. Predict them apart.")
     for source in sources:
-        _check_free(_targets(source, out)[: 3 if masks else 2], overwrite=overwrite)
+        files = _targets(source, out)[: 3 if masks else 2]
+        _check_free([file for file in files if not journal.owns(file)], overwrite=overwrite)
 
 
-def is_answered(source: Path, out: Path, *, masks: bool = False) -> bool:
-    """Whether all files of a video's answer are there; each takes its name when it is whole."""
-    return all(target.exists() for target in _targets(source, out)[: 3 if masks else 2])
+def is_answered(source: Path, out: Path, journal: Journal) -> bool:
+    """Whether an interrupted command has answered a video, and its answer is there."""
+    _, table, _ = _targets(source, out)
+    return journal.answered(table, source)
 
 
 def _targets(source: Path, out: Path) -> list[Path]:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskwright.errors import InputError, MissingExtraError
+from maskwright.inference.journal import Journal
 from maskwright.inference.predictor import Failure, Predictor
 from maskwright.io.image import Image
 from maskwright.io.scratch import mapped
@@ -87,12 +88,12 @@ class VolumeWork:
         below: the volumes' files, each with its path below the folder of answers
         formats: "labels" for the volume's own container, "nifti"; none is labels
         axis: along which NIfTI volumes are cut, see io/nifti_axes.py
-        going_on: volumes whose answers are there are kept as they are: the job was interrupted
+        journal: volumes that an interrupted command has answered are kept as they are
 
     Attributes:
         slices: of all volumes together
         targets: every file that will be written
-        kept: the labels of volumes that are kept
+        kept: reports of the volumes that are kept
 
     Raises:
         InputError: a format is not of volumes, two volumes would be answered by one file, an answer would replace an input, or
@@ -108,19 +109,18 @@ class VolumeWork:
         axis: str,
         overlay: bool,
         overwrite: bool,
-        going_on: bool = False,
+        journal: Journal,
     ) -> None:
         found, wrong = volumes_among(below, axis)
         self._failed = [Failure(str(path), reason) for path, reason in wrong]
         jobs = volume_jobs(found, below, out, list(formats) or [LABELS]) if found else []
-        files = {job: [*job.targets, *([overlay_of(job)] if overlay else [])] for job in jobs}
-        there = [job for job in jobs if going_on and all(file.exists() for file in files[job])]
-        self.kept = tuple(job.targets[0] for job in there)
+        there = [job for job in jobs if journal.answered(job.targets[0], *job.volume.sources)]
+        self.kept = tuple(_report_of(job, **journal.said(job.targets[0])) for job in there)
         self._jobs = [job for job in jobs if job not in there]
-        self._overlay, self._table, self._going_on = overlay, out / VOLUMES_FILE, going_on
-        targets = [file for job in self._jobs for file in files[job]]
-        self.targets = tuple([*targets, *([self._table] if self._jobs and not going_on else [])])
-        _check_free(self.targets, below, overwrite)
+        self._overlay, self._table, self._journal = overlay, out / VOLUMES_FILE, journal
+        files = [file for job in self._jobs for file in files_of(job, overlay=overlay)]
+        self.targets = (*files, *([self._table] if jobs else []))
+        _check_free(self.targets, below, overwrite, journal)
         self.slices = sum(len(job.volume) for job in self._jobs)
 
     def refuse(self, **wanted: bool) -> None:
@@ -136,12 +136,12 @@ class VolumeWork:
     def predict(
         self, predictor: Predictor, *, before: int, readers: int, progress: Callable[[int, int], None] | None
     ) -> tuple[tuple[VolumeReport, ...], tuple[Failure, ...]]:
-        """Answer one volume after the other; volumes.csv says how much of each class they hold.
+        """Answer one volume after the other, reported behind those that are kept; volumes.csv: how much of each class they hold.
 
         Args:
             before: inputs that are finished already, for progress(finished, all), which is called after each slice
         """
-        done: list[VolumeReport] = []
+        done = list(self.kept)
         failed = list(self._failed)
         finished, total = before, before + self.slices
         while self._jobs:
@@ -152,9 +152,11 @@ class VolumeWork:
                 failed.append(found)
             else:
                 done.append(found)
+                said = {"voxels": found.voxels, "voxel_ml": found.voxel_ml, "remarks": found.remarks}
+                self._journal.finish(job.targets[0], files_of(job, overlay=self._overlay), **said)
+                write_table(self._table, done)
+                self._journal.wrote(self._table)
             finished += len(job.volume)
-        if done:
-            write_table(self._table, done, going_on=self._going_on)
         return tuple(done), tuple(failed)
 
 
@@ -192,17 +194,26 @@ def volume_jobs(volumes: Iterable[Volume], below: Mapping[Path, Path], out: Path
     return jobs
 
 
-def _check_free(targets: Sequence[Path], inputs: Iterable[Path], overwrite: bool) -> None:
+def _check_free(targets: Sequence[Path], inputs: Iterable[Path], overwrite: bool, journal: Journal) -> None:
     taken = {path.resolve() for path in inputs}
     for target in targets:
         if target.resolve() in taken:
             raise InputError(f"{target}: is an input; its answer would take its place. Choose another folder with --out.")
-        if not overwrite and target.exists():
+        if not overwrite and target.exists() and not journal.owns(target):
             raise InputError(f"{target}: is already there. Give --overwrite to replace it, or another folder with --out.")
 
 
 def _report(progress: Callable[[int, int], None], before: int, total: int, k: int) -> None:
     progress(before + k, total)
+
+
+def _report_of(job: VolumeJob, voxels: Mapping[str, int], voxel_ml: float | None, remarks: Sequence[str]) -> VolumeReport:
+    return VolumeReport(str(job.volume.path), job.targets[0], dict(voxels), voxel_ml, tuple(remarks))
+
+
+def files_of(job: VolumeJob, *, overlay: bool) -> list[Path]:
+    """All files of an answer."""
+    return [*job.targets, *([overlay_of(job)] if overlay else [])]
 
 
 def overlay_of(job: VolumeJob) -> Path:
@@ -268,19 +279,11 @@ def _write_overlay(predictor: Predictor, job: VolumeJob, labels: NDArray[Any]) -
     write_png(overlay_of(job), Segmentation(np.asarray(labels[fullest]), predictor.classes, image).overlay())
 
 
-def write_table(path: Path, found: Sequence[VolumeReport], *, going_on: bool = False) -> None:
-    """volumes.csv: a line a volume and class.
-
-    Args:
-        going_on: lines that are there, of other volumes, stay
-    """
+def write_table(path: Path, found: Sequence[VolumeReport]) -> None:
+    """volumes.csv: a line a volume and class."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["volume", "class", "voxels", "ml"])
-    if going_on and path.is_file():
-        answered = {one.source for one in found}
-        with path.open(newline="", encoding="utf-8") as file:
-            table.writerows(row for row in list(csv.reader(file))[1:] if row and row[0] not in answered)
     for one in found:
         for name, voxels in one.voxels.items():
             table.writerow([one.source, name, voxels, "" if one.ml is None else f"{one.ml[name]:.4f}"])

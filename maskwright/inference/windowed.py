@@ -20,6 +20,7 @@ from torch import Tensor
 
 from maskwright import __version__
 from maskwright.inference.freed import Limit
+from maskwright.inference.journal import stamp
 from maskwright.inference.overview import overview
 from maskwright.inference.part import Part
 from maskwright.inference.predictor import Predictor
@@ -142,10 +143,10 @@ class Windowed(ABC, Generic[Found]):
 
     def key(self) -> dict[str, Any]:
         """All that the answer follows from."""
-        stats = [file.stat() for file in (self.path.rglob("*") if self.path.is_dir() else [self.path])]
         return {
-            "image": [str(self.path.resolve()), len(stats), sum(s.st_size for s in stats), max(s.st_mtime_ns for s in stats)],
-            **asked_of(self.predictor),
+            "image": [str(self.path.resolve()), *stamp(self.path)],
+            "weights": self.predictor.weights_hash,
+            "asked": self.predictor.asked,
             "maskwright": __version__,
             "runtime": self.predictor.runtime,
             "preprocess": self.predictor.preprocess.to_dict(),
@@ -198,11 +199,6 @@ class Windowed(ABC, Generic[Found]):
             raise
         if read.tile.done_cols.stop == self.image.hw[1]:
             self.part.commit(read.row + 1)
-
-
-def asked_of(predictor: Predictor) -> dict[str, Any]:
-    """The model and how it is asked, whatever it runs on: jobs that differ in it are not one."""
-    return {"weights": predictor.weights_hash, "asked": predictor.asked}
 
 
 def within(part: slice, whole: slice) -> slice:

@@ -58,6 +58,10 @@ class DicomVolume(Volume):
         thickness = self._thickness()
         self.spacing_mm = (thickness, *plane) if plane is not None and thickness is not None else None
 
+    @property
+    def sources(self) -> list[Path]:
+        return self.files
+
     def __len__(self) -> int:
         return max(len(self.files), self.frames)
 

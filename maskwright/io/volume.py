@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,11 @@ class Volume(ABC):
     spacing_mm: tuple[float, float, float] | None
     container: str
     remarks: tuple[str, ...] = ()
+
+    @property
+    def sources(self) -> Sequence[Path]:
+        """The files that it is read from."""
+        return [self.path]
 
     @abstractmethod
     def __len__(self) -> int: ...

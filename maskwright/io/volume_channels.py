@@ -65,6 +65,10 @@ class ChannelVolume(Volume):
         self.path, self.name = first.path, case_of(first.path)
         self.hw, self.spacing_mm = first.hw, first.spacing_mm
 
+    @property
+    def sources(self) -> list[Path]:
+        return [part.path for part in self._parts]
+
     def __len__(self) -> int:
         return len(self._parts[0])
 

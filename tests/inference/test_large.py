@@ -23,7 +23,7 @@ from maskwright.inference import large, large_work, overview, proof, windowed
 from maskwright.inference.files import predict_files
 from maskwright.inference.large import predict_large
 from maskwright.inference.large_work import is_large
-from maskwright.inference.part import Part, has_unfinished, part_folder
+from maskwright.inference.part import Part, part_folder
 from maskwright.inference.predictor import Predictor
 from maskwright.inference.tiled import tiled
 from maskwright.io.masks import read_mask
@@ -215,15 +215,13 @@ def test_a_killed_job_goes_on_to_the_same_bits(run, image, tmp_path):
             if int(line) == 50:
                 os.kill(job.pid, signal.SIGKILL)
                 break
-    assert has_unfinished(tmp_path, {})
-    assert not has_unfinished(tmp_path, {"weights": "of another net"})
     assert not (tmp_path / "b.tif").exists()
     done = json.loads((part_folder(tmp_path / "b") / "state.json").read_text())["rows_done"]
     assert done > 0
     found = predict_large(predictor, image, tmp_path / "b")
     assert found.tiles == all_tiles - done * len(large.Tiling.blended((300, 410), 64).columns)
     assert np.array_equal(read_mask(tmp_path / "b.tif").values, read_mask(tmp_path / "straight.tif").values)
-    assert not has_unfinished(tmp_path, {})
+    assert not part_folder(tmp_path / "b").exists()
 
 
 def interrupted(predictor, image, target, after=30):
@@ -233,6 +231,17 @@ def interrupted(predictor, image, target, after=30):
 
     with pytest.raises(KeyboardInterrupt):
         predict_large(predictor, image, target, stop)
+
+
+def interrupted_files(run, source, out, after=30, file=None):
+    """The command, ended at so many tiles, of the image after a file where one is named."""
+
+    def stop(done, total):
+        if done == after and (file is None or (out / file).exists()):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_files(Predictor.load(run, device="cpu", tile=64), source, out, progress=stop)
 
 
 def test_another_image_or_other_tiles_begin_anew(run, image, tmp_path):
@@ -395,7 +404,7 @@ def test_the_command_goes_on_where_it_was_interrupted(run, tmp_path, monkeypatch
     monkeypatch.setattr(large_work, "LARGE_PX", 1000)
     monkeypatch.chdir(tmp_path)
     image = drawn(tmp_path / "a.tif", extratags=[])
-    interrupted(Predictor.load(run, device="cpu", tile=64), image, tmp_path / "predictions" / "a" / "a")
+    interrupted_files(run, image, tmp_path / "predictions" / "a")
     with pytest.raises(SystemExit) as ended:
         app(["predict", str(run), "a.tif", "--tile", "64", "--device", "cpu"], prog_name="maskwright")
     assert ended.value.code in (0, None)
@@ -413,16 +422,16 @@ def test_the_command_finds_an_interrupted_job_in_a_numbered_folder(run, tmp_path
         (tmp_path / "predictions" / name).mkdir(parents=True)
         (tmp_path / "predictions" / name / "other.txt").write_text("of another job")
     for name in ("a-2", "a-10", "ab"):
-        predictor = Predictor.load(run, device="cpu", tile=64)
-        interrupted(predictor, tmp_path / "a.tif", tmp_path / "predictions" / name / "a")
+        interrupted_files(run, tmp_path / "a.tif", tmp_path / "predictions" / name)
     with pytest.raises(SystemExit) as ended:
         app(["predict", str(run), "a.tif", "--tile", "64", "--device", "cpu"], prog_name="maskwright")
     assert ended.value.code in (0, None)
     assert [path.parent.name for path in (tmp_path / "predictions").rglob("a.tif")] == ["a-10"]
     assert not (tmp_path / "predictions" / "a-3").exists()
     drawn(tmp_path / "a-2.tif", extratags=[])
-    interrupted(Predictor.load(run, device="cpu", tile=64), tmp_path / "a-2.tif", tmp_path / "predictions" / "a-7" / "a-2")
-    (tmp_path / "predictions" / "a-2" / ".a.part").rename(tmp_path / "gone")
+    interrupted_files(run, tmp_path / "a-2.tif", tmp_path / "predictions" / "a-7")
+    (journal,) = (tmp_path / "predictions" / "a-2").glob(".predict-*")
+    journal.unlink()
     with pytest.raises(SystemExit):  # what a-7 holds is of another image
         app(["predict", str(run), "a.tif", "--tile", "64", "--device", "cpu"], prog_name="maskwright")
     assert (tmp_path / "predictions" / "a-3" / "a.tif").is_file()
@@ -435,12 +444,12 @@ def test_several_inputs_go_on_where_they_were_interrupted(run, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in" / "deep").mkdir(parents=True)
     Image.fromarray(picture(20, 30)).save(tmp_path / "in" / "small.png")
-    images = [drawn(tmp_path / "in" / "deep" / f"{name}.tif", extratags=[]) for name in "ab"]
-    predictor = Predictor.load(run, device="cpu", tile=64)
-    predict_large(predictor, images[0], tmp_path / "predictions" / "in" / "deep" / "a")
-    predict_files(predictor, tmp_path / "in" / "small.png", tmp_path / "predictions" / "in")
-    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "predictions").rglob("*") if p.is_file()}
-    interrupted(predictor, images[1], tmp_path / "predictions" / "in" / "deep" / "b")
+    for name in "ab":
+        drawn(tmp_path / "in" / "deep" / f"{name}.tif", extratags=[])
+    interrupted_files(run, tmp_path / "in", tmp_path / "predictions" / "in", file="deep/a.tif")
+    answers = [p for p in (tmp_path / "predictions").rglob("*.*") if not p.relative_to(tmp_path).as_posix().count("/.")]
+    before = {p: p.stat().st_mtime_ns for p in answers}
+    assert sorted(path.name for path in before) == ["a.tif", "small.png"]
     with pytest.raises(SystemExit):  # another question: nothing of that answer is taken up
         app(["predict", str(run), "in", "--tile", "128", "--device", "cpu"], prog_name="maskwright")
     assert len(list((tmp_path / "predictions" / "in-2").rglob("*.tif"))) == 2

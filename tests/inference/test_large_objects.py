@@ -208,7 +208,7 @@ def test_a_job_of_several_goes_on_after_the_first(predictor, image, tmp_path, mo
         predict_files(predictor, [image, tmp_path / "b.tif"], tmp_path / "out", progress=stop)
     table = f"image,ship,buoy\n{image},3,2\n"
     assert (tmp_path / "out" / "counts.csv").read_text() == table
-    report = predict_files(predictor, [image, tmp_path / "b.tif"], tmp_path / "out", going_on=True)
+    report = predict_files(predictor, [image, tmp_path / "b.tif"], tmp_path / "out")
     assert [path.name for path in report.done] == ["a.tif", "b.tif"]
     assert (tmp_path / "out" / "counts.csv").read_text() == f"{table}{tmp_path / 'b.tif'},3,2\n"
     assert report.total() == {"ship": 6, "buoy": 4}

@@ -95,10 +95,19 @@ def test_an_interrupted_video_leaves_nothing_behind_and_a_finished_one_is_kept(c
     assert list((tmp_path / "out").iterdir()) == []
     report = predict_video(colours, source, tmp_path / "out", masks=True)
     assert [p.name for p in sorted(report.masks.iterdir())] == ["000000.png", "000001.png", "000002.png"]
-    before = report.table.stat().st_mtime_ns
-    again = predict_files(colours, source, tmp_path / "out", formats=["labels"], going_on=True)
+
+    def stop_at_the_second(done, total):
+        if (tmp_path / "two" / "drive_frames.csv").exists():
+            raise KeyboardInterrupt
+
+    films = [source, film(tmp_path / "night.mp4", 3)]
+    with pytest.raises(KeyboardInterrupt):
+        predict_files(colours, films, tmp_path / "two", formats=["labels"], progress=stop_at_the_second)
+    before = (tmp_path / "two" / "drive_frames.csv").stat().st_mtime_ns
+    again = predict_files(colours, films, tmp_path / "two", formats=["labels"])
     assert again.remarks == ("1 answers that were there are kept: the job was interrupted.",)
-    assert report.table.stat().st_mtime_ns == before
+    assert (tmp_path / "two" / "drive_frames.csv").stat().st_mtime_ns == before
+    assert (tmp_path / "two" / "night_frames.csv").exists()
     shorter = predict_video(colours, film(tmp_path / "drive.mp4", 2), tmp_path / "out", masks=True, overwrite=True)
     assert [p.name for p in sorted(shorter.masks.iterdir())] == ["000000.png", "000001.png"]
 
