@@ -21,6 +21,9 @@ from torch import Tensor, nn
 
 from maskwright.errors import InputError, MissingExtraError
 from maskwright.inference.converting import onnx_of, openvino_of
+from maskwright.inference.lean import KERNEL_AXES, in_type
+from maskwright.inference.rewriting import near_in_bf16
+from maskwright.inference.rounding import diffused, diffused_transposed
 from maskwright.inference.telemetry import openvino_core, without_telemetry
 
 if TYPE_CHECKING:
@@ -56,7 +59,7 @@ class InBfloat16(nn.Module):
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
-        self.net = net.to(torch.bfloat16)
+        self.net = in_type(net, torch.bfloat16)
 
     def forward(self, image: Tensor) -> Tensor:
         answer: Tensor = self.net(image.bfloat16())
@@ -98,6 +101,8 @@ def write_openvino(
     """model.xml and model.bin with the facts in rt_info; with bf16 the weights are stored as fp16, which is half of them."""
     openvino = without_telemetry("openvino", "an export to openvino")
     model = openvino_model(program, outputs)
+    if precision == "bf16":
+        near_in_bf16(model)
     if len(outputs) == 1 and facts["dtype"] in WIDENED_FOR_OPENVINO:
         steps = openvino.preprocess.PrePostProcessor(model)
         steps.input(0).tensor().set_element_type(openvino.Type(np.dtype(facts["dtype"])))
@@ -170,11 +175,19 @@ def _store_as_bf16(model: onnx.ModelProto) -> None:
     from onnx import numpy_helper
 
     casts = []
+    layers = {node.input[1]: node for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose")}
     for weight in model.graph.initializer:
         if weight.data_type != onnx.TensorProto.FLOAT or np.prod(weight.dims) < LEAST_WEIGHTS:
             continue
         name = weight.name
-        bits = torch.from_numpy(numpy_helper.to_array(weight).copy()).bfloat16().view(torch.int16).numpy().tobytes()
+        values, layer = torch.from_numpy(numpy_helper.to_array(weight).copy()), layers.get(name)
+        if layer is not None and values.ndim == KERNEL_AXES:
+            strides = next((tuple(a.ints) for a in layer.attribute if a.name == "strides"), (1, 1))
+            turned = layer.op_type == "ConvTranspose"
+            rounded = diffused_transposed(values, strides, torch.bfloat16) if turned else diffused(values, torch.bfloat16)
+        else:
+            rounded = values.bfloat16()
+        bits = rounded.view(torch.int16).numpy().tobytes()
         weight.CopyFrom(
             onnx.TensorProto(data_type=onnx.TensorProto.BFLOAT16, dims=weight.dims, raw_data=bits, name=f"{name}_bf16")
         )

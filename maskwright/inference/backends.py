@@ -83,8 +83,8 @@ def forward_on(model: nn.Module, device: torch.device, precision: str, *, exact:
     The model is moved and put into evaluation mode here and stays so.
 
     Args:
-        many: images come, which pay for a lean copy (lean.py) of the weights as they are when the first one comes, and on a
-            CUDA device for recording the pass (replay.py)
+        many: images come, which pay for a lean copy (lean.py), and on a CUDA device for recording the pass (replay.py). In a
+            number type other than fp32 the weights are those of the first image in any case
 
     Shapes:
         image: (B, C, H, W) float32 on any device
@@ -119,14 +119,14 @@ def answering(
     model, sampled = model.to(device).to(memory_format=layout), not model.training
     for layer in model.modules():  # dropout stays where whoever samples has switched it on already
         layer.training &= sampled and isinstance(layer, _DropoutNd)
-    running: list[nn.Module] = [] if many and not exact else [model]
+    running: list[nn.Module] = [model] if exact or (precision == "fp32" and not many) else []
     making = Lock()
 
     def answer(image: Tensor) -> Any:
         x = image.to(device).contiguous(memory_format=layout)
         with making:
             if not running:
-                running.append(lean(model, x, _DTYPES[precision], part=part))
+                running.append(lean(model, x, _DTYPES[precision], part=part, fold=many))
         with ExitStack() as settings:
             computing(settings, device, precision, exact)
             return running[0](x)

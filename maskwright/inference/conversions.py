@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from maskwright.inference.cache import kept
 from maskwright.inference.converting import Dynamic, to_onnx, to_openvino
+from maskwright.inference.rewriting import near_in_bf16
 from maskwright.inference.telemetry import openvino_core, without_telemetry
 
 if TYPE_CHECKING:
@@ -16,17 +17,30 @@ if TYPE_CHECKING:
 
 
 def openvino_model(
-    module: nn.Module, example: tuple[Tensor, ...], dynamic: Dynamic | None = None, key: str | None = None
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    dynamic: Dynamic | None = None,
+    key: str | None = None,
+    *,
+    precision: str = "fp32",
 ) -> openvino.Model:
-    """The module as an OpenVINO model, with a key kept in the cache and read from there the next time."""
-    openvino = without_telemetry("openvino", "the runtime 'openvino'")
+    """The module as an OpenVINO model, with a key kept in the cache and read from there the next time.
+
+    Args:
+        precision: that it will be run in; for bf16 its weights are rounded (rewriting.near_in_bf16)
+    """
+    package = without_telemetry("openvino", "the runtime 'openvino'")
+
+    def converted() -> openvino.Model:
+        model = to_openvino(module, example, dynamic)
+        return near_in_bf16(model) if precision == "bf16" else model
 
     def make(folder: Path) -> None:
-        openvino.save_model(to_openvino(module, example, dynamic), folder / "model.xml", compress_to_fp16=False)
+        package.save_model(converted(), folder / "model.xml", compress_to_fp16=False)
 
-    place = kept(key, make) if key else None
+    place = kept(f"{key}-bf16" if precision == "bf16" else key, make) if key else None
     if place is None:
-        return to_openvino(module, example, dynamic)
+        return converted()
     return openvino_core("the runtime 'openvino'").read_model(place / "model.xml")
 
 

@@ -2,7 +2,7 @@
 
 A batch norm with fixed statistics is a factor and a summand for each channel, which a convolution's weights take in (Jacob et al.
 2018, arXiv:1712.05877, section 3.2): one pass over every map less. And autocast converts each weight anew in every forward; here
-it is converted once.
+it is converted once, in such a way that kernels keep their sums (rounding.py).
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from maskwright.inference.rounding import diffused, diffused_transposed
+
+KERNEL_AXES = 4  # of a convolution's weight
 TRIED_PX = 64  # side of the image on which pairs are found, and the copy is compared with the network
 MOST_OFF = 1e-3, 1e-6  # of how far a channel's values spread, and of the largest value of all channels
 
@@ -27,7 +30,7 @@ _WEIGHED = (*_CONVOLUTIONS, nn.Linear)
 _TRIPS = (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError, AssertionError)
 
 
-def lean(net: nn.Module, image: Tensor, dtype: torch.dtype, *, part: str = "") -> nn.Module:
+def lean(net: nn.Module, image: Tensor, dtype: torch.dtype, *, part: str = "", fold: bool = True) -> nn.Module:
     """A copy of a network for evaluation, quicker and the same up to rounding; the network itself stays as it is.
 
     Tensors that are not changed, and layers of dropout, are shared with the network: what is switched there is switched here.
@@ -39,6 +42,7 @@ def lean(net: nn.Module, image: Tensor, dtype: torch.dtype, *, part: str = "") -
         image: of the kind that comes, on the network's device: (B, C, H, W); its values do not matter
         dtype: that it runs in under autocast; float32 leaves weights as they are
         part: in which batch norms are looked for: it takes the image and gives a map or several; "" is the network itself
+        fold: batch norms too, which takes some passes and pays where many images come
     """
     try:
         own = _copied(net)
@@ -48,7 +52,7 @@ def lean(net: nn.Module, image: Tensor, dtype: torch.dtype, *, part: str = "") -
     draw = torch.Generator().manual_seed(0)
     with torch.inference_mode(False), torch.no_grad(), torch.autocast(image.device.type, enabled=False):
         tried = torch.randn(1, image.shape[1], h, w, generator=draw).to(image.device, memory_format=torch.channels_last)
-        found = _folded(own, tried, part)
+        found = _folded(own, tried, part) if fold else own
         if dtype != torch.float32:
             found = _converted(found, tried, dtype, part)
         for name, layer in net.named_modules(remove_duplicate=False):
@@ -80,16 +84,36 @@ def _folded(net: nn.Module, tried: Tensor, part: str) -> nn.Module:
 def _converted(net: nn.Module, tried: Tensor, dtype: torch.dtype, part: str) -> nn.Module:
     """A copy with weights in a number type; the network itself where it computes with them outside autocast."""
     found = _copied(net)
-    for layer in found.modules():
-        if type(layer) in _WEIGHED:
-            for name, tensor in list(layer.named_parameters(recurse=False)):
-                setattr(layer, name, nn.Parameter(tensor.to(dtype), requires_grad=False))
+    _narrowed(found, dtype)
     try:
         with torch.autocast(tried.device.type, dtype):
             found.get_submodule(part)(tried)
     except _TRIPS:
         return net
     return found
+
+
+def in_type(net: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The network itself, all of it in a number type; kernels keep their sums."""
+    _narrowed(net, dtype)
+    return net.to(dtype)
+
+
+def _narrowed(net: nn.Module, dtype: torch.dtype) -> None:
+    """Put new weights into layers that are sums of products."""
+    for layer in net.modules():
+        if type(layer) in _WEIGHED:
+            for name, tensor in list(layer.named_parameters(recurse=False)):
+                setattr(layer, name, nn.Parameter(_narrow(layer, tensor, dtype), requires_grad=False))
+
+
+def _narrow(layer: nn.Module, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """A weight in a number type; kernels keep their sums."""
+    if tensor.ndim != KERNEL_AXES or not isinstance(layer, _CONVOLUTIONS):
+        return tensor.to(dtype)
+    turned = isinstance(layer, nn.ConvTranspose2d)
+    rounded = diffused_transposed(tensor, layer.stride, dtype) if turned else diffused(tensor, dtype)  # type: ignore[arg-type]
+    return torch.empty_like(tensor, dtype=dtype).copy_(rounded)  # in the layout that it had
 
 
 def _maps(answer: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:

@@ -1,8 +1,9 @@
-"""What an OpenVINO model computes, in fewer steps: three rewritings of its graph that change no answer but by rounding.
+"""What an OpenVINO model computes, in fewer steps, and in bf16 nearer to fp32; no answer changes but by rounding.
 
 OpenVINO fuses and chooses kernels by itself. These are what it does not see: rows picked in order are a slice; classes are
 chosen faster before a part is cut out; a convolution of a map that was enlarged by repeating its pixels needs four
-multiply-adds where nine are written.
+multiply-adds where nine are written. In bf16 it rounds weights one by one, and the last convolution's sums before classes are
+chosen from them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+
+from maskwright.inference.rounding import diffused, diffused_transposed
 
 if TYPE_CHECKING:
     import openvino
@@ -18,6 +22,10 @@ if TYPE_CHECKING:
 # Which of a kernel's three rows meet the same row of the small map, by the row's place in the transposed kernel of four: the
 # even rows of the large map see small row i through rows 1 and 2 and i - 1 through row 0, the odd ones i through 0 and 1.
 MEETING = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], np.float32)
+MAP_AXES = 4
+_KERNELS = {"Convolution", "GroupConvolution"}
+_MOVING = {"Reshape", "Transpose", "Concat", "Squeeze", "Unsqueeze", "Slice"}
+_TRANSPOSED = {"ConvolutionBackpropData", "GroupConvolutionBackpropData"}
 
 
 def rewritten(model: openvino.Model) -> openvino.Model:
@@ -25,6 +33,13 @@ def rewritten(model: openvino.Model) -> openvino.Model:
     _slice_what_is_picked_in_order(model)
     _choose_before_slicing(model)
     _convolve_before_repeating(model)
+    return model
+
+
+def near_in_bf16(model: openvino.Model) -> openvino.Model:
+    """The same model, changed in place for the number type bf16: weights that bf16 holds exactly, and answers in fp32."""
+    _round_kernels(model)
+    _keep_sums(model)
     return model
 
 
@@ -102,6 +117,77 @@ def _convolve_before_repeating(model: openvino.Model) -> None:
         for term in terms[1:]:
             total = opset15.add(total, term)
         last.output(0).replace(total.output(0))
+
+
+def _round_kernels(model: openvino.Model) -> None:
+    """Weights of convolutions rounded so that kernels keep their sums (rounding.py), kept in fp32."""
+    from openvino import opset15
+
+    done: dict[tuple[str, bool, tuple[int, ...]], Any] = {}  # a constant may serve several
+    for op in model.get_ordered_ops():
+        kind = op.get_type_name()
+        constant = op.input_value(1).get_node() if kind in _KERNELS | _TRANSPOSED else None
+        if constant is None or constant.get_type_name() != "Constant" or constant.get_element_type().get_type_name() != "f32":
+            continue
+        strides = tuple(op.get_attributes()["strides"])
+        name = constant.get_name(), kind in _TRANSPOSED, strides
+        if name not in done and len(strides) == 2:
+            weight, to = torch.from_numpy(np.array(constant.get_data())), torch.bfloat16
+            rounded = diffused_transposed(weight, strides, to) if kind in _TRANSPOSED else diffused(weight, to)
+            done[name] = opset15.constant(rounded.float().numpy())
+        if name in done:
+            op.input(1).replace_source_output(done[name].output(0))
+
+
+def _keep_sums(model: openvino.Model) -> None:
+    """Layers whose sums are the answer, or of whose sums the largest is chosen, give them in fp32.
+
+    OpenVINO does so where a step that stays in fp32 can be put into the layer, as one that changes nothing and hands on what is
+    no number. It then chooses classes from maps whose channels lie side by side, where it takes several times longer; where one
+    axis holds all pixels they do not.
+    """
+    from openvino import opset15
+
+    for op in model.get_ordered_ops():
+        if op.get_type_name() == "Result":
+            _take_in_fp32(op.input(0))
+        elif op.get_type_name() == "TopK" and op.get_axis() == 1 and not op.output(0).get_target_inputs():
+            _take_in_fp32(op.input(0))
+            sums, how = op.input_value(0), op.get_attributes()
+            if sums.get_node().get_type_name() != "PRelu" or sums.get_partial_shape().rank.get_length() != MAP_AXES:
+                continue
+            flat = opset15.reshape(sums, np.array([0, 0, -1]), special_zero=True)  # (N, C, H W)
+            settings = how["mode"], how["sort"], how["index_element_type"], how.get("stable", False)
+            chosen = opset15.topk(flat, op.input_value(1), 1, *settings).output(1)
+            size = opset15.concat([*_lengths(sums, 0, 1), *_lengths(chosen, 1, 2), *_lengths(sums, 2, 4)], 0)
+            op.output(1).replace(opset15.reshape(chosen, size, special_zero=False).output(0))
+
+
+def _take_in_fp32(reader: Any) -> None:
+    """Where what is read here are the sums of layers, moved about at most, and nothing else reads them: in fp32."""
+    from openvino import opset15
+
+    source = reader.get_source_output()
+    op = source.get_node()
+    if op.get_type_name() in _MOVING:
+        for port in op.inputs() if op.get_type_name() == "Concat" else [op.input(0)]:
+            _take_in_fp32(port)
+    elif _is_of_sums(op) and len(source.get_target_inputs()) == 1:
+        reader.replace_source_output(opset15.prelu(source, np.ones(1, np.float32)).output(0))
+
+
+def _lengths(port: Any, first: int, stop: int) -> list[Any]:
+    """Some of a map's lengths, as a list of one number-giving node."""
+    from openvino import opset15
+
+    return [opset15.gather(opset15.shape_of(port), np.arange(first, stop), np.array(0))]
+
+
+def _is_of_sums(op: Any) -> bool:
+    """Whether it is a layer, or the number that is added to each channel behind one."""
+    if op.get_type_name() == "Add" and op.input_value(1).get_node().get_type_name() == "Constant":
+        op = op.input_value(0).get_node()
+    return op.get_type_name() in ("Convolution", "MatMul") and op.get_output_partial_shape(0).rank.is_static
 
 
 def _kernel_3x3(op: Any) -> NDArray[np.float32] | None:

@@ -137,7 +137,7 @@ def compiled(
         program: Callable[..., Any] = torch.compile(module, dynamic=dynamic is not None) if way.runtime == "compile" else module
         return on_torch(program, device, way.precision)
     if way.runtime == "openvino":
-        model = conversions.openvino_model(module, example, dynamic, key)
+        model = conversions.openvino_model(module, example, dynamic, key, precision=way.precision)
         return on_openvino(model, way.precision, streams=streams, threads=threads)
     return on_onnx(conversions.onnx_model(module, example, dynamic, key), threads=max(1, threads // streams))
 

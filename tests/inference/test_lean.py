@@ -16,6 +16,7 @@ from maskwright.checkpoint import weights_hash
 from maskwright.inference.backends import forward_on
 from maskwright.inference.lean import lean
 from maskwright.inference.objects import detect_on
+from maskwright.inference.rounding import diffused, diffused_transposed
 from maskwright.inference.uncertainty import monte_carlo
 from maskwright.models.segnet import SegNetBasic
 from tests.contracts.test_models import SMALL
@@ -191,8 +192,34 @@ def test_weights_are_converted_once_and_answer_as_autocast_converts_them():
     found = lean(net, IMAGE, torch.bfloat16)
     assert {p.dtype for layer in found.modules() if type(layer) is nn.Conv2d for p in layer.parameters()} == {torch.bfloat16}
     assert {p.dtype for p in net.parameters()} == {torch.float32}
+    rounded = copy.deepcopy(net)
+    for layer in rounded.modules():
+        if type(layer) is nn.Conv2d:
+            layer.weight.copy_(diffused(layer.weight, torch.bfloat16))
+        elif type(layer) is nn.ConvTranspose2d:
+            layer.weight.copy_(diffused_transposed(layer.weight, layer.stride, torch.bfloat16))
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(found(IMAGE), net(IMAGE))
+        assert torch.equal(found(IMAGE), rounded(IMAGE))
+        assert not torch.equal(found(IMAGE), net(IMAGE))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("many", [False, True])
+def test_few_images_and_many_take_the_same_weights(many):
+    net = trained(models.build("unet", channels=3, classes=4, width=4, depth=2, norm="group"))
+    net, image = net.to(memory_format=torch.channels_last), IMAGE.contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = lean(net, image, torch.bfloat16)(image).float()
+    assert torch.equal(forward_on(net, CPU, "bf16", many=many)(IMAGE), expected)
+    assert {p.dtype for p in net.parameters()} == {torch.float32}
+
+
+@torch.no_grad()
+def test_batch_norms_stay_where_they_are_when_few_images_come():
+    net = trained(models.build("unet", channels=3, classes=4, width=4, depth=2))
+    found = lean(net, IMAGE, torch.bfloat16, fold=False)
+    assert norms(found) == norms(net) > 0
+    assert found.get_parameter("head.weight").dtype == torch.bfloat16
 
 
 def test_tensors_that_stay_are_shared():

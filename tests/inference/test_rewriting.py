@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maskwright.inference.backends import computes_bf16
 from maskwright.inference.converting import free_axes, to_openvino
+from maskwright.inference.rewriting import near_in_bf16
 from maskwright.inference.telemetry import openvino_core
 from maskwright.models.sizes import cropped, on_grid
 
@@ -130,3 +132,91 @@ def test_what_only_looks_alike_stays(kind):
     assert counted(model) == {"Interpolate": 1, "Convolution": 1, "ConvolutionBackpropData": 0}
     compiled = openvino_core("this test").compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     assert np.abs(compiled(x.numpy())[0] - net(x).detach().numpy()).max() < 1e-5
+
+
+class Chosen(nn.Module):
+    """A few layers and the likeliest class, or the sums themselves."""
+
+    def __init__(self, answer: str) -> None:
+        super().__init__()
+        torch.manual_seed(2)
+        self.answer = answer
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 16, 7, padding=3), nn.ReLU(), nn.ConvTranspose2d(16, 16, 4, stride=2, padding=1), nn.ReLU()
+        )
+        self.deep = nn.Conv2d(16, 16, 3, padding=1, groups=16)
+        self.head = nn.Conv2d(16, 5, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        sums = self.head(self.deep(self.body(x)))
+        return sums if self.answer == "sums" else sums.argmax(1).to(torch.uint8)
+
+
+@pytest.mark.parametrize("answer", ["sums", "classes"])
+@pytest.mark.parametrize("hint", ["f32", "bf16"])
+def test_what_is_made_for_bf16_answers_the_same_in_fp32_and_nearer_in_bf16(answer, hint):
+    x = torch.rand(3, 3, 60, 80, generator=torch.Generator().manual_seed(1)) + 1
+    with torch.no_grad():
+        net = Chosen(answer).eval()
+        net.head.bias -= net.head(net.deep(net.body(x))).mean((0, 2, 3))  # so that each class is chosen somewhere
+        expected = net(x).numpy()
+    plain = to_openvino(net, (torch.rand(2, 3, 8, 9),), (free_axes(0, 2, 3),))
+    near = near_in_bf16(plain.clone())
+    core = openvino_core("this test")
+    found = [core.compile_model(m, "CPU", {"INFERENCE_PRECISION_HINT": hint})(x.numpy())[0] for m in (plain, near)]
+    assert found[1].shape == expected.shape
+    assert found[1].dtype == expected.dtype
+    if answer == "classes":
+        changed = [(labels != expected).mean() for labels in found]
+        assert changed[1] < 0.01
+    else:
+        changed = [np.abs(sums - expected).mean() / expected.std() for sums in found]
+        assert changed[1] < 0.02
+    if hint == "bf16" and computes_bf16(torch.device("cpu")):
+        assert 0 < changed[1] < 0.95 * changed[0]
+
+
+def test_weights_for_bf16_are_what_bf16_holds_and_shared_ones_stay_shared():
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 3, padding=1, bias=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv(self.conv(x).relu())
+
+    model = near_in_bf16(to_openvino(Shared(), (torch.rand(1, 3, 8, 9),)))
+    weights = [op.input_value(1).get_node() for op in model.get_ordered_ops() if op.get_type_name() == "Convolution"]
+    assert len({op.get_friendly_name() for op in weights}) == 1
+    values = torch.from_numpy(np.array(weights[0].get_data()))
+    assert values.bfloat16().float().equal(values)
+
+
+def test_what_is_no_number_stays_none():
+    model = near_in_bf16(to_openvino(nn.Conv2d(3, 2, 1), (torch.rand(1, 3, 8, 9),)))
+    x = np.ones((1, 3, 8, 9), np.float32)
+    x[0, :, 0, 0] = np.nan
+    found = openvino_core("this test").compile_model(model, "CPU")(x)[0]
+    assert np.isnan(found[0, :, 0, 0]).all()
+    assert np.isfinite(found[0, :, 1, 1]).all()
+
+
+def test_sums_that_are_moved_about_are_the_answer_and_what_another_layer_reads_stays():
+    class Heads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.trunk, self.head, self.linear = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 2, 1), nn.Linear(8, 4)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            maps = self.trunk(x)
+            ranked = self.head(maps).permute(0, 2, 3, 1).reshape(x.shape[0], -1)
+            return maps, torch.cat([ranked, ranked.new_ones(x.shape[0], 1)], dim=1), self.linear(maps.mean((2, 3)))
+
+    net, x = Heads().eval(), torch.rand(2, 3, 8, 10)
+    model = near_in_bf16(to_openvino(net, (x,), (free_axes(0, 2, 3),)))
+    before = [op.input_value(0).get_node() for op in model.get_ordered_ops() if op.get_type_name() == "PRelu"]
+    before = [op.input_value(0).get_node() if op.get_type_name() == "Add" else op for op in before]
+    assert sorted(op.get_type_name() for op in before) == ["Convolution", "MatMul"]  # not the trunk, which the heads read too
+    found = openvino_core("this test").compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(x.numpy())
+    for expected, answer in zip(net(x), found.values(), strict=True):
+        assert np.abs(answer - expected.detach().numpy()).max() < 0.01  # kernels are rounded
