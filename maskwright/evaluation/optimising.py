@@ -10,30 +10,32 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from maskwright.checkpoint import load_checkpoint, weights_hash
 from maskwright.classes import ClassMap
-from maskwright.data.dataset import Dataset, Pair
+from maskwright.data.dataset import Dataset
 from maskwright.errors import InputError
 from maskwright.evaluation.objects import score_objects
 from maskwright.evaluation.opening import Opening, open_data
 from maskwright.evaluation.scoring import score
 from maskwright.inference.agreement import refusals
-from maskwright.inference.converting import to_openvino
+from maskwright.inference.converting import free_axes, to_openvino
+from maskwright.inference.decode import decode
 from maskwright.inference.freed import reusing_memory
-from maskwright.inference.labelling import FREE, GraphLabels
+from maskwright.inference.labelling import EXAMPLE_HW
 from maskwright.inference.measuring import Measurement, here, keep_measurement, measure
 from maskwright.inference.objects import Detect, decode_objects
 from maskwright.inference.predictor import Predictor
-from maskwright.inference.prepared import LABELS, keep_prepared
+from maskwright.inference.prepared import NETWORK, keep_prepared
 from maskwright.inference.probes import read_probes, spread
 from maskwright.inference.quantising import MOST_DROP, SCORING, Quantisation, quantised
 from maskwright.inference.quantising_objects import quantised_objects
-from maskwright.inference.runtimes import Run, Way, require
+from maskwright.inference.runtimes import Run, require
+from maskwright.inference.tiled import TILE_PX, in_pieces
 from maskwright.instances import Instances
-from maskwright.io.image import Image
 from maskwright.models.mask_rcnn.model import MaskRCNN
-from maskwright.progress import Report, Stages, of_stage
+from maskwright.progress import Stages, of_stage
 from maskwright.sample import Sample
 
 CALIBRATED_ON = 64  # training images
@@ -101,34 +103,38 @@ def optimise(
     require("openvino")
     predictor = Predictor.load(run, cpu, exact=True)
     dataset, _ = open_data(data, Opening(classes=classes, objects=predictor.finds_objects or None), run, predictor)
-    prepared = _prepared_objects if predictor.finds_objects else _prepared_labels
+    prepared = _prepared_objects if predictor.finds_objects else _prepared_network
     said = prepared(run, dataset, str((manifest.scores or {}).get("split", "val")), most_drop, progress)
     return Optimised(run, measured, said)
 
 
-def _prepared_labels(run: Path, dataset: Dataset, split: str, most_drop: float, progress: Stages | None) -> Quantisation:
+def _prepared_network(run: Path, dataset: Dataset, split: str, most_drop: float, progress: Stages | None) -> Quantisation:
     model, manifest = load_checkpoint(run)
-    labels = GraphLabels(model, manifest, Way("openvino", "fp32"))
-    fitted = dataset.split("train")
-    images = [dataset.read(fitted[k]).image for k in spread(len(fitted), CALIBRATED_ON)]
-    plain, channels = labels.takes_bytes(images[0]), images[0].channels
-    alike = [image for image in images if _kind(labels, image) == (plain, channels)]
-    pairs = dataset.split(split)
-    pairs = tuple(pairs[k] for k in spread(len(pairs), SCORED_ON))
-    scored = [pair for pair in pairs if _kind(labels, dataset.read(pair).image) == (plain, channels)]
-    if not scored:
-        raise InputError(f"{run}: no image of the split {split} is of the kind that int8 is calibrated on; take bf16 or fp32.")
-    graph, example = labels.graph(plain, channels)
-    found, said = quantised(
-        to_openvino(graph, (example,), FREE),
-        [labels.input_of(image) for image in alike],
-        lambda run_: _mean_iou(labels, run_, dataset, tuple(scored), of_stage(progress, SCORING)),
-        most_drop,
-        progress=progress,
-    )
-    more, weights = _how(split, len(scored)), weights_hash(model)
-    keep_prepared(run, {LABELS: found}, said, weights=weights, plain=plain, channels=channels, more=more)
+    preprocess, classes = manifest.preprocessing(), manifest.class_map()
+    fitted, pairs = dataset.split("train"), dataset.split(split)
+    images = [_as_seen(preprocess(dataset.read(fitted[k]).image)[0]) for k in spread(len(fitted), CALIBRATED_ON)]
+    scored = tuple(pairs[k] for k in spread(len(pairs), SCORED_ON))
+
+    def mean_iou(network: Run) -> float:
+        def predict(sample: Sample) -> NDArray[Any]:
+            x, frame = preprocess(sample.image)
+            return decode(in_pieces(lambda part: network(part)[0], x), frame, classes).labels
+
+        found = score(predict, dataset, scored, intervals=False, progress=of_stage(progress, SCORING))
+        return float(found.scores.mean_iou)
+
+    whole = to_openvino(model.eval(), (torch.zeros(2, preprocess.channels, *EXAMPLE_HW),), (free_axes(0, 2, 3),))
+    found, said = quantised(whole, [image.numpy() for image in images], mean_iou, most_drop, progress=progress)
+    keep_prepared(run, {NETWORK: found}, said, weights=weights_hash(model), more=_how(split, len(scored)))
     return said
+
+
+def _as_seen(x: Tensor) -> Tensor:
+    """(1, C, h, w) as the network sees it; of an image that is larger than a tile the one in its middle."""
+    for axis in (2, 3):
+        length = min(x.shape[axis], TILE_PX)
+        x = x.narrow(axis, (x.shape[axis] - length) // 2, length)
+    return x.contiguous()
 
 
 def _prepared_objects(run: Path, dataset: Dataset, split: str, most_drop: float, progress: Stages | None) -> Quantisation:
@@ -150,25 +156,10 @@ def _prepared_objects(run: Path, dataset: Dataset, split: str, most_drop: float,
 
     models, types, said = quantised_objects(model.eval(), images, mask_ap, most_drop, progress)
     more = {"types": types, **_how(split, len(scored))}
-    keep_prepared(run, models, said, weights=weights_hash(model), plain=False, channels=preprocess.channels, more=more)
+    keep_prepared(run, models, said, weights=weights_hash(model), more=more)
     return said
 
 
 def _how(split: str, scored: int) -> dict[str, Any]:
     created = f"{datetime.now(UTC):%Y-%m-%d %H:%M}"
     return {"split": split, "scored": scored, "machine": here(torch.device("cpu")), "created": created}
-
-
-def _kind(labels: GraphLabels, image: Image) -> tuple[bool, int]:
-    """Which graph an image takes: whether it takes bytes, and the channels."""
-    return labels.takes_bytes(image), image.channels
-
-
-def _mean_iou(labels: GraphLabels, run: Run, dataset: Dataset, pairs: tuple[Pair, ...], progress: Report) -> float:
-    """Of a graph on labelled images."""
-
-    def predict(sample: Sample) -> NDArray[Any]:
-        return run(torch.from_numpy(labels.input_of(sample.image)))[0][0].numpy()
-
-    found = score(predict, dataset, pairs, intervals=False, progress=progress)
-    return float(found.scores.mean_iou)

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from maskwright.checkpoint import Manifest, weights_hash
-from maskwright.errors import InputError
 from maskwright.inference.agreement import refusals
 from maskwright.inference.backends import Precision, forward_on
 from maskwright.inference.choice import best_way, first_way, wished
@@ -139,16 +138,7 @@ class Engine:
             return self._graphs[kind]
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits of a prepared image, (B, C, h, w) to (B, K, h, w), on the present runtime.
-
-        Raises:
-            InputError: it is int8, which gives labels alone.
-        """
-        if self._prepared is not None:
-            raise InputError(
-                "precision int8 gives the labels of whole images and nothing else; take bf16 for probabilities, confidence, "
-                "flips, uncertainty, tiles, and images so large that they come in tiles."
-            )
+        """Logits of a prepared image, (B, C, h, w) to (B, K, h, w), on the present runtime."""
         with self._lock:
             if self.way not in self._forwards:
                 self._forwards[self.way] = self._forward_on(self.way)
@@ -216,7 +206,7 @@ class Engine:
     def _forward_on(self, way: Way) -> Forward:
         if way.runtime == "torch":
             return forward_on(self._model, self.device, way.precision, exact=self._exact, many=self._many)
-        return logits_on(self._model, self._manifest, way)
+        return logits_on(self._model, self._manifest, way, self._prepared)
 
     def _detect_on(self, way: Way) -> Detect:
         if self._prepared is not None:

@@ -45,11 +45,6 @@ class PixelGraph(nn.Module):
         InputError: the image's channels cannot be turned into the model's.
     """
 
-    mean: Tensor
-    std: Tensor
-    luma: Tensor
-    ids: Tensor
-
     def __init__(
         self,
         model: nn.Module,
@@ -60,12 +55,35 @@ class PixelGraph(nn.Module):
         answer: Answer = "labels",
     ) -> None:
         super().__init__()
-        self.model, self.preprocess, self.value_range, self.answer = model, preprocess, value_range, answer
-        self.resizes = (preprocess.max_side_px, preprocess.min_side_px, preprocess.zoom) != (None, None, 1.0)
+        self.before = PixelsIn(preprocess, value_range=value_range)
+        self.model = model
+        self.after = PixelsOut(preprocess, classes, answer=answer)
+
+    def forward(self, image: Tensor) -> Tensor:
+        answer: Tensor = self.after(self.model(self.before(image)), image)
+        return answer
+
+
+class PixelsIn(nn.Module):
+    """The first half: stored pixels to what a network sees, as Preprocess does it.
+
+    Shapes:
+        image: (B, H, W, C') of any number type
+        returns: (B, C, h, w) float32
+
+    Raises:
+        InputError: the image's channels cannot be turned into the model's.
+    """
+
+    mean: Tensor
+    std: Tensor
+    luma: Tensor
+
+    def __init__(self, preprocess: Preprocess, *, value_range: tuple[float, float] = (0.0, 255.0)) -> None:
+        super().__init__()
+        self.preprocess, self.value_range, self.resizes = preprocess, value_range, _resizes(preprocess)
         for name, values in (("mean", preprocess.mean), ("std", preprocess.std), ("luma", LUMA)):
             self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
-        self.numbered = classes.ids == tuple(range(len(classes)))  # each id is its channel, and needs no looking up
-        self.register_buffer("ids", torch.from_numpy(np.asarray(classes.ids, classes.dtype)), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
         hw = image.shape[1], image.shape[2]
@@ -74,16 +92,7 @@ class PixelGraph(nn.Module):
             x = F.interpolate(
                 x, size=self.preprocess.work_hw(hw), mode="bilinear", align_corners=False, antialias=self.preprocess.smooth
             )  # (B, C', h, w)
-        x = (self._to_channels(x) - self.mean) / self.std  # (B, C, h, w)
-        logits: Tensor = self.model(x).float()  # (B, K, h, w)
-        if self.answer == "work_logits":
-            return logits
-        if self.resizes:
-            logits = F.interpolate(logits, size=hw, mode="bilinear", align_corners=False)  # (B, K, H, W)
-        if self.answer == "logits":
-            return logits
-        channels = logits.argmax(dim=1)  # (B, H, W)
-        return channels.to(self.ids.dtype) if self.numbered else self.ids[channels]
+        return (self._to_channels(x) - self.mean) / self.std  # (B, C, h, w)
 
     def _scaled(self, x: Tensor) -> Tensor:
         if self.preprocess.scaling == "range":
@@ -108,6 +117,39 @@ class PixelGraph(nn.Module):
         raise InputError(
             f"the graph's image has {have} channels, the model was trained on {wanted}; give an example with {wanted}."
         )
+
+
+class PixelsOut(nn.Module):
+    """The second half: what a network answers to class ids, or to logits, at the image's size; see PixelGraph.
+
+    Shapes:
+        logits: (B, K, h, w); image: (B, H, W, C), of which the size alone counts
+        returns: (B, H, W), or (B, K, H, W) or (B, K, h, w) float32
+    """
+
+    ids: Tensor
+
+    def __init__(self, preprocess: Preprocess, classes: ClassMap, *, answer: Answer = "labels") -> None:
+        super().__init__()
+        self.resizes, self.answer = _resizes(preprocess), answer
+        self.numbered = classes.ids == tuple(range(len(classes)))  # each id is its channel, and needs no looking up
+        self.register_buffer("ids", torch.from_numpy(np.asarray(classes.ids, classes.dtype)), persistent=False)
+
+    def forward(self, logits: Tensor, image: Tensor) -> Tensor:
+        logits = logits.float()
+        if self.answer == "work_logits":
+            return logits
+        if self.resizes:
+            hw = image.shape[1], image.shape[2]
+            logits = F.interpolate(logits, size=hw, mode="bilinear", align_corners=False)  # (B, K, H, W)
+        if self.answer == "logits":
+            return logits
+        channels = logits.argmax(dim=1)  # (B, H, W)
+        return channels.to(self.ids.dtype) if self.numbered else self.ids[channels]
+
+
+def _resizes(preprocess: Preprocess) -> bool:
+    return (preprocess.max_side_px, preprocess.min_side_px, preprocess.zoom) != (None, None, 1.0)
 
 
 def _outer_percentiles(x: Tensor) -> tuple[Tensor, Tensor]:

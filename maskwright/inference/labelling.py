@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,7 +20,8 @@ from maskwright import __version__
 from maskwright.checkpoint import Manifest, weights_hash
 from maskwright.inference.backends import forward_on
 from maskwright.inference.cache import key_of
-from maskwright.inference.converting import free_axes
+from maskwright.inference.conversions import openvino_model
+from maskwright.inference.converting import free_axes, joined
 from maskwright.inference.decode import decode
 from maskwright.inference.graph import PixelGraph
 from maskwright.inference.object_parts import detect_by, parts_on
@@ -30,10 +31,13 @@ from maskwright.inference.runtimes import Run, Way, compiled, on_openvino, versi
 from maskwright.inference.tiled import Forward, in_pieces
 from maskwright.io.image import Image
 
+if TYPE_CHECKING:
+    import openvino
+
 Labels = Callable[[Image], NDArray[Any]]
 BYTES = (0.0, 255.0)
 FREE = (free_axes(0, 1, 2),)
-_EXAMPLE_HW = (96, 128)  # of the image that is traced; both are free in the graph
+EXAMPLE_HW = (96, 128)  # of the image that is traced; both are free in the graph
 
 
 def labels_on_torch(model: nn.Module, manifest: Manifest, device: torch.device, precision: str, *, exact: bool = False) -> Labels:
@@ -119,9 +123,8 @@ class GraphLabels:
 
     def _made(self, plain: bool, channels: int) -> Run:
         if self._prepared is not None:
-            return on_openvino(
-                self._prepared.model(plain, channels), "int8", streams=self.streams, threads=torch.get_num_threads()
-            )
+            model = self._around(self._prepared.network(), plain, channels)
+            return on_openvino(model, "int8", streams=self.streams, threads=torch.get_num_threads())
         graph, example = self.graph(plain, channels)
         key = conversion_key(self._model, self._manifest, self.way, "labels", plain, channels)
         return compiled(graph, (example,), self.way, dynamic=FREE, streams=self.streams, key=key)
@@ -130,13 +133,30 @@ class GraphLabels:
         """The graph for images of a kind, and an example of its input: bytes, or values that are scaled already."""
         preprocess = self._preprocess if plain else replace(self._preprocess, scaling="range")
         graph = PixelGraph(self._model, preprocess, self._classes, value_range=BYTES if plain else (0.0, 1.0))
-        example = torch.zeros(2, *_EXAMPLE_HW, channels, dtype=torch.uint8 if plain else torch.float32)
+        example = torch.zeros(2, *EXAMPLE_HW, channels, dtype=torch.uint8 if plain else torch.float32)
         return graph, example
 
+    def _around(self, network: openvino.Model, plain: bool, channels: int) -> openvino.Model:
+        """A prepared network with what is done before and after it, which is converted once for all networks."""
+        graph, image = self.graph(plain, channels)
+        preprocess, versions = graph.before.preprocess, (__version__, torch.__version__, version_of("openvino"))
+        logits = torch.zeros(2, len(self._classes), *EXAMPLE_HW)
+        kind = *versions, preprocess.to_dict(), self._classes.to_dict(), plain, channels
+        before = openvino_model(graph.before, (image,), FREE, key_of("before", *kind))
+        after = openvino_model(graph.after, (logits, image), (free_axes(0, 2, 3), *FREE), key_of("after", *kind))
+        return joined(before, network, after)
 
-def logits_on(model: nn.Module, manifest: Manifest, way: Way) -> Forward:
-    """The network alone on another runtime than eager torch: where more than labels is wanted, or an image comes in tiles."""
-    example = torch.zeros(2, manifest.preprocessing().channels, *_EXAMPLE_HW)
+
+def logits_on(model: nn.Module, manifest: Manifest, way: Way, prepared: Prepared | None = None) -> Forward:
+    """The network alone on another runtime than eager torch: where more than labels is wanted, or an image comes in tiles.
+
+    Args:
+        prepared: as of GraphLabels
+    """
+    if prepared is not None:
+        quantised = on_openvino(prepared.network(), "int8", threads=torch.get_num_threads())
+        return lambda image: quantised(image)[0]
+    example = torch.zeros(2, manifest.preprocessing().channels, *EXAMPLE_HW)
     key = conversion_key(model, manifest, way, "logits")
     run = compiled(model, (example,), way, dynamic=(free_axes(0, 2, 3),), key=key)
     return lambda image: run(image)[0]

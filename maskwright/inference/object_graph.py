@@ -19,7 +19,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.ops import nms
 
 from maskwright.classes import ClassMap
-from maskwright.inference.graph import PixelGraph
+from maskwright.inference.graph import PixelsIn
 from maskwright.models.mask_rcnn.anchors import anchors_of
 from maskwright.models.mask_rcnn.boxes import FROM_ANCHORS, FROM_PROPOSALS, clipped, decoded, large_enough
 from maskwright.models.mask_rcnn.detections import LEAST_PX
@@ -47,8 +47,7 @@ class ObjectGraph(nn.Module):
         self, model: MaskRCNN, preprocess: Preprocess, classes: ClassMap, *, value_range: tuple[float, float] = (0.0, 255.0)
     ) -> None:
         super().__init__()
-        # The first half of a PixelGraph is what happens to pixels before any net.
-        self.pixels = PixelGraph(nn.Identity(), preprocess, classes, value_range=value_range, answer="work_logits")
+        self.pixels = PixelsIn(preprocess, value_range=value_range)
         self.net = copy.deepcopy(model).eval()
         fold_batch_norms(self.net)
         self.register_buffer("ids", torch.tensor(classes.ids), persistent=False)

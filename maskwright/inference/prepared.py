@@ -1,6 +1,7 @@
 """An int8 model that was prepared for a run: RUN/int8, beside the weights that it was made of, with what was measured.
 
-Of a network that gives each pixel a class it is one graph, of one that finds objects three (object_parts.py).
+Of a network that gives each pixel a class it is the network alone, without what is done to an image before and after it, so that
+it serves every kind of image, tiles and probabilities; of one that finds objects its three dense parts (object_parts.py).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from maskwright.models.mask_rcnn.parts import Parts
 
 FOLDER = "int8"
-LABELS, REPORT_FILE = "model", "report.json"
+NETWORK, REPORT_FILE = "network", "report.json"
 HOW = "prepare it with: maskwright optimise RUN DATA --int8"
 
 
@@ -35,13 +36,10 @@ class Prepared:
     """Where the model lies, and its report.
 
     Attributes:
-        plain, channels: the kind of images it takes, see GraphLabels
         types: of a network of objects, the number type of each graph
     """
 
     folder: Path
-    plain: bool
-    channels: int
     types: dict[str, str]
 
     @classmethod
@@ -58,20 +56,13 @@ class Prepared:
         report = json.loads((run / FOLDER / REPORT_FILE).read_text(encoding="utf-8"))
         if report["weights"] != weights:
             raise InputError(f"{run / FOLDER}: the int8 model was made of other weights than the run's present ones; {HOW}.")
-        return cls(run / FOLDER, bool(report["plain"]), int(report["channels"]), dict(report.get("types", {})))
+        if "plain" in report and not report.get("types"):
+            raise InputError(f"{run / FOLDER}: the int8 model was made by an earlier version; {HOW}.")
+        return cls(run / FOLDER, dict(report.get("types", {})))
 
-    def model(self, plain: bool, channels: int) -> openvino.Model:
-        """The model, for images of its kind.
-
-        Raises:
-            InputError: the images are of another kind.
-        """
-        if (plain, channels) != (self.plain, self.channels):
-            ours, theirs = _kind(self.plain, self.channels), _kind(plain, channels)
-            raise InputError(
-                f"{self.folder}: was calibrated on {ours}, this is one of {theirs}; take precision bf16 or fp32 for it."
-            )
-        return self._read(LABELS)
+    def network(self) -> openvino.Model:
+        """Of a network that gives each pixel a class: (B, C, h, w) as Preprocess makes them to logits (B, K, h, w)."""
+        return self._read(NETWORK)
 
     def parts(self) -> Parts:
         """The dense parts of a network of objects, ready to run.
@@ -94,17 +85,15 @@ def keep_prepared(
     said: Quantisation,
     *,
     weights: str,
-    plain: bool,
-    channels: int,
     more: dict[str, Any],
 ) -> Path:
     """Write RUN/int8 whole or not at all, in place of an earlier one.
 
     Args:
-        models: by name: LABELS, or those of object_parts.GRAPHS
+        models: by name: NETWORK, or those of object_parts.GRAPHS
         more: for the report; of a network of objects also its `types`
     """
-    report = {"weights": weights, "plain": plain, "channels": channels, **said.to_dict(), **more}
+    report = {"weights": weights, **said.to_dict(), **more}
 
     def make(folder: Path) -> None:
         for name, model in models.items():
@@ -116,7 +105,3 @@ def keep_prepared(
     except OSError as error:
         raise InputError(f"{run / FOLDER}: cannot be written ({error.strerror}); check the disk and the permissions.") from error
     return run / FOLDER
-
-
-def _kind(plain: bool, channels: int) -> str:
-    return f"{channels} channel{'s' if channels > 1 else ''} of {'bytes' if plain else 'scaled values'}"

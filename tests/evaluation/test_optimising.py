@@ -10,17 +10,20 @@ import pytest
 import torch
 
 from maskwright import models
-from maskwright.checkpoint import Manifest, load_checkpoint, save_checkpoint
+from maskwright.checkpoint import Manifest, load_checkpoint, save_checkpoint, weights_hash
 from maskwright.classes import ClassMap
 from maskwright.errors import CheckpointError, InputError
-from maskwright.evaluation import optimise
+from maskwright.evaluation import optimise, optimising
 from maskwright.evaluation.evaluating import evaluate
 from maskwright.inference import measuring, runtimes
+from maskwright.inference.cache import build
 from maskwright.inference.measuring import kept_measurement
 from maskwright.inference.predictor import Predictor
 from maskwright.inference.probes import Probe, write_probes
+from maskwright.inference.quantising import quantised
 from maskwright.inference.runtimes import Way
 from maskwright.io.image import Image
+from maskwright.io.read import read_image
 from maskwright.io.write import write_mask, write_png
 from maskwright.transforms import Preprocess
 
@@ -76,11 +79,41 @@ def test_int8_is_prepared_and_used(folder, data):
     scored = evaluate(predictor, data, split="val").scores
     assert scored.mean_iou == pytest.approx(found.int8.after, abs=1e-6)
 
-    deep = np.zeros((20, 30, 3), np.uint16)
-    with pytest.raises(InputError, match="was calibrated on 3 channels of bytes, this is one of 3 channels of scaled values"):
-        predictor(deep)
-    with pytest.raises(InputError, match="int8 gives the labels of whole images and nothing else"):
-        predictor(deep, probabilities=True)
+
+def test_int8_serves_every_kind_of_image_and_answer(folder, data):
+    optimise(folder, data, int8=True, most_drop=0.5)
+    int8, exact = Predictor.load(folder, precision="int8"), Predictor.load(folder, exact=True)
+    pixels = read_image(data / "val" / "images" / "6.png").pixels
+    labels = int8(pixels).labels
+    assert (labels == exact(pixels).labels).mean() > 0.95
+    deep = Image(pixels.astype(np.uint16) * 257, value_range=(0.0, 65535.0))
+    assert (int8(deep).labels == labels).mean() > 0.98
+    found = int8(pixels, probabilities=True)
+    assert (found.labels == labels).mean() > 0.98
+    assert 0 < np.abs(found.probs - exact(pixels, probabilities=True).probs).mean() < 0.05
+    large = np.tile(pixels, (3, 2, 1))
+    in_tiles = [Predictor.load(folder, precision=p, tile=64, flips=True)(large).labels for p in ("int8", "fp32")]
+    assert (in_tiles[0] == in_tiles[1]).mean() > 0.95
+
+
+def test_int8_is_calibrated_on_a_tile_of_large_images(folder, tmp_path, monkeypatch):
+    sizes = []
+
+    def spy(model, calibration, *more, **further):
+        sizes.extend(x.shape for x in calibration)
+        return quantised(model, calibration, *more, **further)
+
+    monkeypatch.setattr(optimising, "quantised", spy)
+    monkeypatch.setattr(optimising, "TILE_PX", 64)
+    save_checkpoint(tmp_path / "run", *load_checkpoint(folder))
+    rng, data = np.random.default_rng(2), tmp_path / "data"
+    for split in ("train", "val"):
+        pixels = rng.integers(0, 255, (80, 160, 3)).astype(np.uint8)
+        write_png(data / split / "images" / "0.png", pixels)
+        write_mask(data / split / "masks" / "0.png", (pixels[..., 0] > 99).astype(np.uint8), CLASSES)
+    (data / "classes.yaml").write_text(CLASSES.to_yaml())
+    optimise(tmp_path / "run", data, int8=True, most_drop=1.0)
+    assert sizes == [(1, 3, 64, 64)]
 
 
 def test_int8_of_other_weights_or_damaged_is_refused(folder, data, tmp_path):
@@ -94,8 +127,31 @@ def test_int8_of_other_weights_or_damaged_is_refused(folder, data, tmp_path):
     save_checkpoint(tmp_path, model, manifest)
     with pytest.raises(InputError, match="the int8 model was made of other weights"):
         Predictor.load(tmp_path, precision="int8")
-    (tmp_path / "int8" / "model.bin").write_bytes(b"")
+    (tmp_path / "int8" / "network.bin").write_bytes(b"")
     with pytest.raises(CheckpointError, match="the int8 model is damaged"):
+        Predictor.load(tmp_path, precision="int8")
+
+
+def test_int8_of_images_smaller_than_a_cell_is_of_any_size(folder, tmp_path):
+    """The network is traced at a size at which no map has one pixel, which would be taken for its size for ever."""
+    save_checkpoint(tmp_path / "run", *load_checkpoint(folder))
+    rng, data = np.random.default_rng(3), tmp_path / "data"
+    for split in ("train", "val"):
+        pixels = rng.integers(0, 255, (3, 3, 3)).astype(np.uint8)
+        write_png(data / split / "images" / "0.png", pixels)
+        write_mask(data / split / "masks" / "0.png", np.eye(3, dtype=np.uint8), CLASSES)
+    (data / "classes.yaml").write_text(CLASSES.to_yaml())
+    optimise(tmp_path / "run", data, int8=True, most_drop=1.0)
+    large = rng.integers(0, 255, (70, 90, 3)).astype(np.uint8)
+    assert Predictor.load(tmp_path / "run", precision="int8")(large, probabilities=True).probs.shape == (2, 70, 90)
+
+
+def test_int8_of_an_earlier_version_is_refused(folder, data, tmp_path):
+    model, manifest = load_checkpoint(folder)
+    save_checkpoint(tmp_path, model, manifest)
+    report = {"weights": weights_hash(model), "plain": True, "channels": 3}
+    build(tmp_path / "int8", lambda place: (place / "report.json").write_text(json.dumps(report)) and None)
+    with pytest.raises(InputError, match="made by an earlier version; prepare it with: maskwright optimise"):
         Predictor.load(tmp_path, precision="int8")
 
 

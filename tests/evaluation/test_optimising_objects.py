@@ -128,4 +128,4 @@ def test_heads_are_calibrated_on_some_crops_of_each_image(folder):
 @pytest.mark.parametrize("types", [{}, {"look": "int8", "boxes": "int4", "masks": "fp32"}])
 def test_a_report_that_does_not_say_the_types_is_refused(tmp_path, types):
     with pytest.raises(CheckpointError, match="the int8 model is damaged; prepare it with"):
-        Prepared(tmp_path, plain=False, channels=3, types=types).parts()
+        Prepared(tmp_path, types).parts()
