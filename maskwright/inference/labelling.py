@@ -89,7 +89,7 @@ class GraphLabels:
         self.way, self.streams, self._prepared = way, streams, prepared
         self._model, self._manifest, self._classes = model, manifest, manifest.class_map()
         self._preprocess = manifest.preprocessing()
-        self._runs: dict[tuple[bool, int, tuple[int, int] | None], Run] = {}
+        self._runs: dict[tuple[bool, int], Run] = {}
         self._making = Lock()
 
     def __call__(self, image: Image) -> NDArray[Any]:
@@ -98,7 +98,7 @@ class GraphLabels:
         Raises:
             InputError: the image's values are not finite, or its channels are not the model's.
         """
-        (labels,) = self._run(image)(torch.from_numpy(self.input_of(image)))
+        (labels,) = self._run(self.takes_bytes(image), image.channels)(torch.from_numpy(self.input_of(image)))
         return np.asarray(labels[0].cpu().numpy())
 
     def input_of(self, image: Image) -> NDArray[Any]:
@@ -115,26 +115,19 @@ class GraphLabels:
         """Whether the graph scales the stored pixels itself."""
         return self._preprocess.scaling == "range" and image.pixels.dtype == np.uint8 and image.value_range == BYTES
 
-    def _run(self, image: Image) -> Run:
-        """The first size of a kind of images has a graph planned for it, as most folders and all videos have one size."""
-        kind = self.takes_bytes(image), image.channels
+    def _run(self, plain: bool, channels: int) -> Run:
         with self._making:
-            sizes = [hw for *known, hw in self._runs if tuple(known) == kind]
-            hw = image.hw if not sizes or image.hw in sizes else None
-            if (*kind, hw) not in self._runs:
-                self._runs[*kind, hw] = self._made(*kind, hw)
-            return self._runs[*kind, hw]
+            if (plain, channels) not in self._runs:
+                self._runs[plain, channels] = self._made(plain, channels)
+            return self._runs[plain, channels]
 
-    def _made(self, plain: bool, channels: int, hw: tuple[int, int] | None) -> Run:
-        lengths = None if hw is None else (1, *hw, channels)
+    def _made(self, plain: bool, channels: int) -> Run:
         if self._prepared is not None:
             model = self._around(self._prepared.network(), plain, channels)
-            if lengths is not None:
-                model.reshape(list(lengths))
             return on_openvino(model, "int8", streams=self.streams, threads=torch.get_num_threads())
         graph, example = self.graph(plain, channels)
         key = conversion_key(self._model, self._manifest, self.way, "labels", plain, channels)
-        return compiled(graph, (example,), self.way, dynamic=FREE, streams=self.streams, key=key, lengths=lengths)
+        return compiled(graph, (example,), self.way, dynamic=FREE, streams=self.streams, key=key)
 
     def graph(self, plain: bool, channels: int) -> tuple[PixelGraph, Tensor]:
         """The graph for images of a kind, and an example of its input: bytes, or values that are scaled already."""

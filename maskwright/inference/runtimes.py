@@ -14,7 +14,7 @@ import queue
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -113,7 +113,6 @@ def compiled(
     streams: int = 1,
     threads: int | None = None,
     key: str | None = None,
-    lengths: Sequence[int] | None = None,
 ) -> Run:
     """The module as a function on a runtime. OpenVINO and ONNX Runtime compute on the CPU.
 
@@ -124,7 +123,6 @@ def compiled(
         dynamic: for each input the axes that may have any length, see converting.free_axes; None fixes all sizes
         streams: how many calls compute side by side, each with its share of the threads; best for many images
         threads: of all streams together; None takes torch's
-        lengths: of the only input, where every call has the same; OpenVINO plans for them once
         key: under which the converted model is kept in the cache (cache.key_of); None converts anew
 
     Raises:
@@ -140,8 +138,6 @@ def compiled(
         return on_torch(program, device, way.precision)
     if way.runtime == "openvino":
         model = conversions.openvino_model(module, example, dynamic, key, precision=way.precision)
-        if lengths is not None:
-            model.reshape(list(lengths))
         return on_openvino(model, way.precision, streams=streams, threads=threads)
     return on_onnx(conversions.onnx_model(module, example, dynamic, key), threads=max(1, threads // streams))
 
