@@ -291,7 +291,7 @@ def predict(
         "formats": format_.split(",") if format_ else [], "blur_background_px": blur_background,
         "vector_crs": vector_crs, "simplify": simplify, "slice_axis": slice_axis,
     }  # fmt: skip
-    if out is None and not overwrite:
+    if out is None:
         out = interrupted_in(default, job_of(predictor, sources, **wishes))
     with folder_for(out, default, overwrite) as folder, progress("predicting") as step:
         try:

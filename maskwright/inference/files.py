@@ -18,7 +18,7 @@ from maskwright.annotations.saving import ENDINGS, checked
 from maskwright.annotations.vector_files import check_drawing
 from maskwright.errors import InputError
 from maskwright.inference.freed import reusing_memory
-from maskwright.inference.jobs import Job, answer_of, check_free, inputs_below, plan
+from maskwright.inference.jobs import Job, check_free, inputs_below, plan
 from maskwright.inference.journal import Journal, job_of
 from maskwright.inference.large_work import OVERLAY, LargeWork, is_large, of_whole
 from maskwright.inference.pictures import PictureWork
@@ -136,13 +136,7 @@ def predict_files(
         stored_orientation=stored_orientation,
     )
     endings = [OF_CLASSES.get(name) or ENDINGS[name] for name in pictures.formats if name != LABELS]
-    needed = [*endings, *pictures.beside]
-    kept = {
-        job: files[0]
-        for job in planned
-        if journal.answered(job.folder / job.name, job.source)
-        and (files := answer_of(job, needed, labels=LABELS in pictures.formats))
-    }
+    kept = {job: files[0] for job in planned if (files := journal.answered(job.folder / job.name, job.source))}
     order, planned = [str(job.source) for job in planned], tuple(job for job in planned if job not in kept)
     watched_before = [video for video in videos if is_answered(video, out, journal)]
     alone = [option for option in pictures.beside.values() if option != OVERLAY]
@@ -160,15 +154,21 @@ def predict_files(
         nonlocal counts
         counts += tuple(more)
         if counts:
+            journal.writes(counts_file, [counts_file])
             _write_counts(counts_file, counts)
-            journal.wrote(counts_file)
+            journal.finish(counts_file, [counts_file])
 
     with journal:
         journal.begin()
         every = len(jobs) + volumes.slices
         predictor.prepare(every)
         done, failed = pictures.predict(
-            predictor, jobs, journal, workers=workers, progress=lambda finished: progress(finished, every) if progress else None
+            predictor,
+            jobs,
+            journal,
+            written,
+            workers=workers,
+            progress=lambda finished: progress(finished, every) if progress else None,
         )
         counted = pictures.counts | {
             str(job.source): said["counts"] for job in kept if "counts" in (said := journal.said(job.folder / job.name))
@@ -179,7 +179,7 @@ def predict_files(
         answered, too_large = large.predict(
             predictor,
             journal,
-            needed,
+            written,
             progress,
             lambda one: count([] if one.counts is None else [(str(one.source), one.counts)]),
         )

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskwright.errors import InputError
-from maskwright.inference.part import part_folder
 from maskwright.io.nifti import NIFTI_SUFFIXES
 from maskwright.io.read import IMAGE_SUFFIXES
 from maskwright.io.volumes import is_volume_file
@@ -57,19 +56,13 @@ def plan(below: Mapping[Path, Path], out: Path) -> tuple[Job, ...]:
     return tuple(Job(path, out / b.parent, b.stem if stems[_stem(b)] == 1 else b.name) for path, b in below.items())
 
 
-def answer_of(job: Job, endings: Sequence[str], *, labels: bool) -> list[Path]:
-    """The files of a job's answer, if all of it is there; none else.
+def places_of(job: Job, more: Sequence[str]) -> list[Path]:
+    """Where files of an answer may come to lie, whatever container it takes.
 
     Args:
-        endings: of the files that the answer has; labels: whether it has a mask as well
+        more: endings of the files that are written beside a mask
     """
-    if part_folder(job.folder / job.name).exists():
-        return []
-    of_maps = (*SUFFIXES.values(), ZARR_SUFFIX)  # a map of ids too is written as its image is
-    wanted = [list(of_maps)] if labels else []
-    wanted += [[f"_ids{suffix}" for suffix in of_maps] if ending == "_ids.png" else [ending] for ending in endings]
-    found = [next((path for end in ends if (path := job.folder / f"{job.name}{end}").exists()), None) for ends in wanted]
-    return [path for path in found if path is not None] if all(found) else []
+    return [job.folder / f"{job.name}{ending}" for ending in (*SUFFIXES.values(), ZARR_SUFFIX, *more)]
 
 
 def check_free(
@@ -88,15 +81,14 @@ def check_free(
         ours: whether a file that is there may be replaced unasked
     """
     of_others = {str(path).casefold() for path in taken}
-    endings = [*SUFFIXES.values(), ZARR_SUFFIX, *more]
     inputs = {job.source.resolve() for job in jobs}
     resolved = {folder: folder.resolve() for folder in {job.folder for job in jobs}}
     owner: dict[str, Job] = {}
     for job in jobs:
-        for ending in endings:
-            path = job.folder / f"{job.name}{ending}"
+        for path in places_of(job, more):
             other = owner.setdefault(str(path).casefold(), job)
-            if ending != SUFFIXES["nifti"] and str(path).casefold() in of_others:  # which no picture is answered by
+            # No picture is answered by nifti.
+            if not path.name.endswith(SUFFIXES["nifti"]) and str(path).casefold() in of_others:
                 raise InputError(f"{job.source}: {path} would hold a volume's answer too. Predict them into different folders.")
             if other is not job:
                 raise InputError(

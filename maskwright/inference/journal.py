@@ -1,6 +1,6 @@
 """Journal: what a command of predict has answered, kept among its answers until it ends, so that the same command goes on.
 
-    <out>/.predict-<key>.jsonl   the job; then a line for each input that is answered, with its files as they were written
+    <out>/.predict-<key>.jsonl   the job; a line for each answer before its files are written, and one when they are whole
 
 The key follows from the model, how it is asked, the inputs and what is written of them: another command has another journal. An
 input that has changed since is answered anew, and so is one whose answer is there no more or was changed. While a command runs
@@ -10,12 +10,14 @@ it holds its journal, so that a second one neither goes on with it nor writes be
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from threading import Lock
+from types import TracebackType
 from typing import Any, Self
 
 from maskwright import __version__
@@ -25,7 +27,6 @@ from maskwright.inference.predictor import Predictor
 from maskwright.io.write import explanation
 
 Job = Mapping[str, Any]
-Stamp = list[int]
 
 
 def job_of(predictor: Predictor, sources: Sequence[Path], **wishes: Any) -> Job:
@@ -50,7 +51,7 @@ def interrupted_in(default: Path, job: Job) -> Path | None:
 
 
 class Journal:
-    """Of one command; threads may share it. Held between begin and close.
+    """Of one command; threads may share it. Held from begin on, until it is left.
 
     Args:
         out: the folder of answers, which need not be there yet
@@ -59,25 +60,29 @@ class Journal:
         going_on: the same command was interrupted
 
     Raises:
-        InputError: begin: the same command is running; begin, finish, wrote: the journal cannot be written.
+        InputError: begin: the same command is running; any: the journal cannot be read or written.
     """
 
     def __init__(self, out: Path, job: Job) -> None:
         self._out, self._job, self._file, self._lock = out, job, _file(out, job), Lock()
-        self.going_on = self._file.is_file()
-        self._lines, self._files = _read(self._file)
-        self._seen: dict[str, Stamp] = {}
+        try:
+            self._made, self.going_on = not out.exists(), self._file.is_file()
+            self._text = self._file.read_text(encoding="utf-8", errors="replace") if self.going_on else ""
+        except OSError as error:
+            raise InputError(explanation(self._file, error)) from error
+        self._lines, self._files, self._begun = _read(self._text)
+        self._seen: dict[str, str] = {}
         self._open: FileIO | None = None
-        self._made = not out.exists()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
+        nothing_kept = kind is not None and issubclass(kind, Exception) and self._is_alone()
+        self.remove() if nothing_kept else self._close()
 
-    def answered(self, target: Path, *sources: Path) -> bool:
-        """Whether an input was answered, and neither it nor a file of its answer is another now.
+    def answered(self, target: Path, *sources: Path) -> list[Path]:
+        """The files of an answer, if neither the input nor one of them is another now; none else.
 
         Args:
             target: what stands for the answer
@@ -86,16 +91,13 @@ class Journal:
         name = self._name(target)
         now = self._seen[name] = stamp(*sources)
         line = self._lines.get(name)
-        return (
-            line is not None
-            and bool(now)
-            and line["source"] == now
-            and all(self.owns(self._out / file) for file in line["files"])
-        )
+        files = [self._out / file for file in line["files"]] if line and now and line["source"] == now else []
+        return files if all(self.owns(file) for file in files) else []
 
     def owns(self, path: Path) -> bool:
-        """Whether a file is there as this command wrote it, so that it may replace it."""
-        return self._files.get(self._name(path), []) == stamp(path) != []
+        """Whether a file is one that this command wrote, or was writing when it was interrupted: it may replace it."""
+        name = self._name(path)
+        return name in self._begun or self._files.get(name, "") == stamp(path) != ""
 
     def said(self, target: Path) -> dict[str, Any]:
         """What finish was told of an answer beside its files."""
@@ -107,13 +109,25 @@ class Journal:
         try:
             self._out.mkdir(parents=True, exist_ok=True)
             self._open = self._file.open("ab", buffering=0)
+            other = not _held(self._open) or os.fstat(self._open.fileno()).st_ino != self._file.stat().st_ino
+            other = other or self._file.read_text(encoding="utf-8", errors="replace") != self._text
+        except FileNotFoundError:  # it has just been removed
+            other = True
         except OSError as error:
             raise InputError(explanation(self._file, error)) from error
-        if not _held(self._open):
-            self.close()
+        if other:
+            self._close()
             raise InputError(f"{self._out}: the same command is running there; wait for it, or give another folder with --out.")
         if not self.going_on:
             self._add(self._job)
+
+    def writes(self, target: Path, files: Sequence[Path]) -> None:
+        """These files are going to be written, which were found to be free.
+
+        Args:
+            target: as answered was told
+        """
+        self._add({"target": self._name(target), "begun": [self._name(file) for file in files]})
 
     def finish(self, target: Path, files: Sequence[Path], **said: Any) -> None:
         """An answer is whole, in these files.
@@ -124,32 +138,36 @@ class Journal:
         """
         name = self._name(target)
         written = {self._name(file): stamp(file) for file in files}
-        self._add({"target": name, "source": self._seen.get(name, []), "files": written, "said": said})
+        self._add({"target": name, "source": self._seen.get(name, ""), "files": written, "said": said})
 
-    def wrote(self, table: Path) -> None:
-        """A file that is about several inputs was written."""
-        self._add({"target": self._name(table), "source": [], "files": {self._name(table): stamp(table)}, "said": {}})
+    def remove(self) -> None:
+        """Nothing is left to go on with."""
+        with suppress(OSError):
+            self._file.unlink(missing_ok=True)  # before another one can hold it
+        self._close()
+        with suppress(OSError):  # of systems that remove no open file
+            self._file.unlink(missing_ok=True)
+        if self._made:
+            with suppress(OSError):  # something was written
+                self._out.rmdir()
 
-    def close(self) -> None:
-        """Let the journal go; it stays for the command that goes on."""
+    def _close(self) -> None:
         if self._open is not None:
             self._open.close()
             self._open = None
 
-    def remove(self) -> None:
-        """Nothing is left to go on with."""
-        self.close()
-        self._file.unlink(missing_ok=True)
-        if self._made:
-            with suppress(OSError):  # something was written
-                self._out.rmdir()
+    def _is_alone(self) -> bool:
+        """Whether there is nothing beside the journal."""
+        with suppress(OSError):
+            return all(path == self._file for path in self._out.iterdir())
+        return False
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self._out).as_posix()
 
     def _add(self, line: Mapping[str, Any]) -> None:
         with self._lock:
-            if self._open is None:
+            if self._open is None:  # left already; what was begun may be replaced
                 return
             try:
                 # A line break first: the last line of a killed command may be the half of one.
@@ -160,35 +178,43 @@ class Journal:
                 raise InputError(explanation(self._file, error)) from error
 
 
-def stamp(*paths: Path) -> Stamp:
-    """What tells that files, or those in folders, were changed: how many there are, their bytes, and the latest change in ns.
-
-    Empty where one is not there.
-    """
+def stamp(*paths: Path) -> str:
+    """What tells that files, or those in folders, are others now; empty where one of them is not there."""
     if not paths or not all(path.exists() for path in paths):
-        return []
-    stats = []
-    for file in (inner for path in paths for inner in (path.rglob("*") if path.is_dir() else [path])):
-        with suppress(OSError):  # a link to nothing
-            stats.append(file.stat())
-    return [len(stats), sum(s.st_size for s in stats), max((s.st_mtime_ns for s in stats), default=0)]
+        return ""
+    parts: list[tuple[Any, ...]] = []
+    for path in paths:
+        for file in sorted(_files_of(path)):
+            with suppress(OSError):  # a link to nothing
+                s = file.stat()
+                parts.append((file.name, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino))
+    return key_of(*parts)
+
+
+def _files_of(path: Path) -> Iterator[Path]:
+    yield from path.rglob("*") if path.is_dir() else [path]
 
 
 def _file(out: Path, job: Job) -> Path:
     return out / f".predict-{key_of(json.dumps(job, sort_keys=True, default=list))[:16]}.jsonl"
 
 
-def _read(file: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Stamp]]:
-    """The last line of each target, and each file as it was written last."""
+def _read(text: str) -> tuple[dict[str, dict[str, Any]], dict[str, str], set[str]]:
+    """The last finished line of each target, each file as it was written last, and the files that were being written."""
     lines: dict[str, dict[str, Any]] = {}
-    files: dict[str, Stamp] = {}
-    with suppress(OSError):
-        for text in file.read_text(encoding="utf-8", errors="replace").splitlines():
-            with suppress(ValueError, KeyError, TypeError):  # half a line, or the job
-                line = json.loads(text)
-                lines[line["target"]] = {"source": line["source"], "files": dict(line["files"]), "said": dict(line["said"])}
-                files |= line["files"]
-    return lines, files
+    files: dict[str, str] = {}
+    begun: dict[str, list[str]] = {}
+    for one in text.splitlines():
+        with suppress(ValueError, KeyError, TypeError):  # half a line, or the job
+            line = json.loads(one)
+            if "begun" in line:
+                begun[line["target"]] = [str(name) for name in line["begun"]]
+                lines.pop(line["target"], None)
+                continue
+            lines[line["target"]] = {"source": line["source"], "files": dict(line["files"]), "said": dict(line["said"])}
+            files |= line["files"]
+            begun.pop(line["target"], None)
+    return lines, files, {name for names in begun.values() for name in names}
 
 
 def _is_left(file: Path) -> bool:

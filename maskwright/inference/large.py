@@ -7,7 +7,7 @@ Models that find objects take the same way with Stitcher in the place of Blend (
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +44,7 @@ def predict_large(
     formats: Sequence[str] = (LABELS,),
     vector_crs: str = "auto",
     overlay: bool = False,
+    writing: Callable[[], None] | None = None,
 ) -> LargeReport:
     """Write the class of each pixel of an image of any size, or its objects.
 
@@ -53,6 +54,7 @@ def predict_large(
         formats: of objects, see LargeObjects
         vector_crs: of polygons, see Segmentation.save
         overlay: write <name>_overlay.png as well, at a size for looking at (overview.py)
+        writing: called before the files are written, when all tiles are finished
 
     Raises:
         InputError, FormatError: the image cannot be read, or is none for this model; the answer cannot be written. What is
@@ -61,8 +63,8 @@ def predict_large(
     image = open_windows(source)
     try:
         if predictor.finds_objects:
-            return LargeObjects(predictor, Measured(image), target, formats, vector_crs, overlay=overlay).run(progress)
-        return _LargeLabels(predictor, Measured(image), target, overlay=overlay).run(progress)
+            return LargeObjects(predictor, Measured(image), target, formats, vector_crs, overlay=overlay).run(progress, writing)
+        return _LargeLabels(predictor, Measured(image), target, overlay=overlay).run(progress, writing)
     finally:
         image.close()
 
@@ -89,14 +91,13 @@ class _LargeLabels(Windowed[NDArray[np.float32]]):
             labels = np.where(read.missing[rows, cols], labels.dtype.type(classes.ignore_id), labels)
         self.part.write(tile.done_rows, tile.done_cols, labels)
 
-    def write(self) -> tuple[Path, None]:
+    def write(self) -> tuple[list[Path], None]:
         file = self.stem.with_name(self.stem.name + self.suffix)
         if self.suffix == ZARR_SUFFIX:
             write_large_zarr(file, self.part.read, self.image.hw, self.predictor.classes)
         else:
             write_large_tiff(file, self.part.read, self.image.hw, self.predictor.classes, self.image.place)
-        self.draw(self.part.read)
-        return file, None
+        return [file, *self.draw(self.part.read)], None
 
     def last_remarks(self) -> tuple[str, ...]:
         if not self.predictor.exact or self.preprocess.zoom != 1:  # scaled down or up, tiles were said to be blended

@@ -84,7 +84,7 @@ class LargeObjects(Windowed[Instances]):
             write_pieces(self._file_of(read.row), self._row)
             self._row = []
 
-    def write(self) -> tuple[Path, dict[str, int]]:
+    def write(self) -> tuple[list[Path], dict[str, int]]:
         with self.part.explained():
             found = WholeObjects(self.part.folder / "objects.jsonl", self.image.hw, self.predictor.classes, self._stitched())
         written = []
@@ -96,7 +96,7 @@ class LargeObjects(Windowed[Instances]):
         if GEOJSON in self.formats and self.place:
             written.append(self._named(ENDINGS[GEOJSON]))
             write_parts(written[-1], found.one_by_one(), self.place, self.stated)
-        return written[0], found.counts()
+        return written, found.counts()
 
     def _stitched(self) -> Iterator[Piece]:
         stitcher, rows = Stitcher(), self.tiling.rows
@@ -119,7 +119,7 @@ class LargeObjects(Windowed[Instances]):
             if IDS in self.formats:
                 written.append(self._named(f"_ids{self.suffix}"))
                 write_large_ids(written[-1], ids.read, self.image.hw, self.image.place)
-            self.draw(classes)
+            written += self.draw(classes)
         finally:
             ids.close()
         return written

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from maskwright.errors import InputError, MissingExtraError
-from maskwright.inference.jobs import Job, answer_of
+from maskwright.inference.jobs import Job, places_of
 from maskwright.inference.journal import Journal
 from maskwright.inference.large import LARGE_PX, predict_large
 from maskwright.inference.large_objects import LARGE_FORMATS
@@ -104,9 +105,9 @@ class LargeWork:
             try:
                 wishes: dict[str, Any] = {"formats": self._formats, "vector_crs": self._vector_crs, "overlay": self._overlay}
                 target = job.folder / job.name
+                wishes["writing"] = partial(journal.writes, target, places_of(job, endings))
                 report = predict_large(predictor, job.source, target, progress, **wishes)
-                files = answer_of(job, endings, labels=LABELS in self._formats) or [report.file]
-                journal.finish(target, files, **({} if report.counts is None else {"counts": report.counts}))
+                journal.finish(target, report.files, **({} if report.counts is None else {"counts": report.counts}))
                 reports.append(report)
                 answered(report)
             except (InputError, MissingExtraError, OSError) as error:

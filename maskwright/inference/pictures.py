@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from maskwright.errors import InputError
-from maskwright.inference.jobs import Job
+from maskwright.inference.jobs import Job, places_of
 from maskwright.inference.journal import Journal
 from maskwright.inference.large_work import OVERLAY
 from maskwright.inference.orientation import as_stored
@@ -59,11 +59,19 @@ class PictureWork:
         return dict(pair for pair, is_wanted in every.items() if is_wanted)
 
     def predict(
-        self, predictor: Predictor, jobs: Sequence[Job], journal: Journal, *, workers: int, progress: Callable[[int], None]
+        self,
+        predictor: Predictor,
+        jobs: Sequence[Job],
+        journal: Journal,
+        endings: Sequence[str],
+        *,
+        workers: int,
+        progress: Callable[[int], None],
     ) -> tuple[list[Path], list[Failure]]:
         """Answer all jobs; the first file written for each, in order, and the pictures that have no answer.
 
         Args:
+            endings: of the files of an answer beside a mask
             progress: called with the number of pictures that are finished
 
         Raises:
@@ -74,7 +82,7 @@ class PictureWork:
             (job.source for job in jobs), on_error="yield", probabilities=self.probabilities, readers=workers
         )
         # Closed at once when interrupted, so that no thread is left reading or writing.
-        write = partial(self._write, journal)
+        write = partial(self._write, journal, endings)
         with closing(answers), closing(_written(zip(jobs, answers, strict=True), write, workers)) as outcomes:
             for finished, outcome in enumerate(outcomes, start=1):
                 if isinstance(outcome, Failure):
@@ -85,7 +93,7 @@ class PictureWork:
         self.counts = {str(job.source): self.counts[str(job.source)] for job in jobs if str(job.source) in self.counts}
         return done, failed
 
-    def _write(self, journal: Journal, job: Job, found: Segmentation) -> Path:
+    def _write(self, journal: Journal, endings: Sequence[str], job: Job, found: Segmentation) -> Path:
         found = replace(as_stored(found) if self.stored_orientation else found, name=job.name)
         if found.instances is not None:
             names = Counter(found.instances.names)
@@ -93,6 +101,8 @@ class PictureWork:
             self.counts[str(job.source)] = {name: names[name] for name in classes}
         for remark in found.image.remarks if found.image else ():
             self.remarked.setdefault(remark, []).append(job.source)
+        target = job.folder / job.name
+        journal.writes(target, places_of(job, endings))
         written = found.save(
             job.folder, overlay=self.overlay, probabilities=self.probabilities, formats=self.formats, **self.drawing
         )
@@ -101,7 +111,7 @@ class PictureWork:
             write_png(written[-1], found.blur_background(self.blur_background_px))
         if written:
             counts = self.counts.get(str(job.source))
-            journal.finish(job.folder / job.name, written, **({} if counts is None else {"counts": counts}))
+            journal.finish(target, written, **({} if counts is None else {"counts": counts}))
         return written[0] if written else job.folder
 
 

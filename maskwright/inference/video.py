@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ def predict_video(
     masks: bool = False,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    writing: Callable[[], None] | None = None,
 ) -> VideoReport:
     """Segment every frame of a video.
 
@@ -75,6 +77,7 @@ def predict_video(
 
     Args:
         progress: called with (frames done, frames that the file states); not where it states none
+        writing: called before the files take their names, when all frames are answered
 
     Raises:
         FormatError: not one frame can be read.
@@ -101,6 +104,8 @@ def predict_video(
         if not count:
             why = f" {video.problems[0]}" if video.problems else ""
             raise FormatError(f"{source}: holds no frame that can be read.{why} Copy it again.")
+        if writing:
+            writing()
     return VideoReport(str(source), overlay, table, folder if masks else None, count, video.sounds, tuple(video.problems))
 
 
@@ -128,14 +133,16 @@ def predict_videos(
             failed += [Failure(str(source), problem) for problem in reports[-1].problems]
             continue
         try:
-            report = predict_video(predictor, source, out, masks=masks, overwrite=True, progress=progress)
+            files = [overlay, table, *([folder] if masks else [])]
+            writing = partial(journal.writes, table, files)
+            report = predict_video(predictor, source, out, masks=masks, overwrite=True, progress=progress, writing=writing)
         except (InputError, MissingExtraError) as error:
             if disk_ends_it(error):
                 raise
             failed.append(Failure(str(source), str(error)))
         else:
             said = {"frames": report.frames, "sound": report.sound, "problems": report.problems}
-            journal.finish(table, [overlay, table, *([folder] if masks else [])], **said)
+            journal.finish(table, files, **said)
             reports.append(report)
             failed += [Failure(str(source), problem) for problem in report.problems]
     return tuple(reports), failed
@@ -172,7 +179,7 @@ def check_videos(
 def is_answered(source: Path, out: Path, journal: Journal) -> bool:
     """Whether an interrupted command has answered a video, and its answer is there."""
     _, table, _ = _targets(source, out)
-    return journal.answered(table, source)
+    return bool(journal.answered(table, source))
 
 
 def _targets(source: Path, out: Path) -> list[Path]:

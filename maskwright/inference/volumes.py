@@ -147,17 +147,25 @@ class VolumeWork:
         while self._jobs:
             job = self._jobs.pop(0)  # with it goes the unpacked copy of a .nii.gz
             step = partial(_report, progress, finished, total) if progress else None
-            found = predict_volume(predictor, job, overlay=self._overlay, readers=readers, step=step)
+            files = files_of(job, overlay=self._overlay)
+            writing = partial(self._journal.writes, job.targets[0], files)
+            found = predict_volume(predictor, job, overlay=self._overlay, readers=readers, step=step, writing=writing)
             if isinstance(found, Failure):
                 failed.append(found)
             else:
                 done.append(found)
                 said = {"voxels": found.voxels, "voxel_ml": found.voxel_ml, "remarks": found.remarks}
-                self._journal.finish(job.targets[0], files_of(job, overlay=self._overlay), **said)
-                write_table(self._table, done)
-                self._journal.wrote(self._table)
+                self._journal.finish(job.targets[0], files, **said)
+                self._tell(done)
             finished += len(job.volume)
+        if self.kept:
+            self._tell(done)
         return tuple(done), tuple(failed)
+
+    def _tell(self, done: Sequence[VolumeReport]) -> None:
+        self._journal.writes(self._table, [self._table])
+        write_table(self._table, done)
+        self._journal.finish(self._table, [self._table])
 
 
 def share_formats(formats: Sequence[str], *, pictures: bool, volumes: bool) -> tuple[list[str], list[str]]:
@@ -222,18 +230,27 @@ def overlay_of(job: VolumeJob) -> Path:
 
 
 def predict_volume(
-    predictor: Predictor, job: VolumeJob, *, overlay: bool, readers: int, step: Callable[[int], None] | None
+    predictor: Predictor,
+    job: VolumeJob,
+    *,
+    overlay: bool,
+    readers: int,
+    step: Callable[[int], None] | None,
+    writing: Callable[[], None] | None = None,
 ) -> VolumeReport | Failure:
     """Answer one volume and write it; what is wrong with it is a Failure that names the file.
 
     Args:
         step: called after each slice with the number of finished ones
+        writing: called before the files are written
     """
     try:
         with tempfile.TemporaryFile() as scratch:
             volume = job.volume
             labels = mapped(scratch, predictor.classes.dtype, (len(volume), *volume.hw))
             remarks = (*volume.remarks, *_fill(predictor, volume, labels, readers, step))
+            if writing:
+                writing()
             for target in job.targets:
                 save = volume.save_nifti if target.name.endswith(SUFFIXES[NIFTI]) else volume.save_labels
                 save(target, labels, predictor.classes)

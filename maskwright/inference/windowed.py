@@ -45,7 +45,7 @@ class LargeReport:
 
     Attributes:
         source: the image
-        file: what was written; of several files the first
+        files: what was written
         tiles: through the net; fewer where an interrupted job went on, or nothing was measured
         overlap_cost: pixels that went through the net more than once, as a share of the image
         remarks: what a person should know, a sentence each
@@ -53,11 +53,16 @@ class LargeReport:
     """
 
     source: Path
-    file: Path
+    files: tuple[Path, ...]
     tiles: int
     overlap_cost: float
     remarks: tuple[str, ...]
     counts: dict[str, int] | None = None
+
+    @property
+    def file(self) -> Path:
+        """What was written; of several files the first."""
+        return self.files[0]
 
     def lines(self) -> tuple[str, ...]:
         """For people: the price of overlapping, and the remarks."""
@@ -112,30 +117,34 @@ class Windowed(ABC, Generic[Found]):
         """Keep what is finished with a tile; None: nothing was measured there."""
 
     @abstractmethod
-    def write(self) -> tuple[Path, dict[str, int] | None]:
-        """Make files of what was kept: the first of them, and how many objects there are."""
+    def write(self) -> tuple[list[Path], dict[str, int] | None]:
+        """Make files of what was kept: these, and how many objects there are."""
 
     def last_remarks(self) -> tuple[str, ...]:
         """What is to be said when all is written."""
         return ()
 
-    def run(self, progress: Progress | None) -> LargeReport:
+    def run(self, progress: Progress | None, writing: Callable[[], None] | None = None) -> LargeReport:
         try:
             self._all_tiles(progress)
-            file, counts = self.write()
+            if writing:
+                writing()
+            files, counts = self.write()
         except BaseException:
             self.part.close()
             raise
         self.part.remove()
         remarks = (*self.image.remarks, *self.remarks, *self.last_remarks())
         cost = self.tiling.seen_px / (self.image.hw[0] * self.image.hw[1]) - 1
-        return LargeReport(self.path, file, self.passes, cost, remarks, counts)
+        return LargeReport(self.path, tuple(files), self.passes, cost, remarks, counts)
 
-    def draw(self, labels: Rows) -> None:
+    def draw(self, labels: Rows) -> list[Path]:
         """The picture for looking at, where it is wanted."""
-        if self.overlay:
-            picture = overview(self.source, labels, self.predictor.classes)
-            write_png(self.stem.with_name(f"{self.stem.name}_overlay.png"), picture)
+        if not self.overlay:
+            return []
+        file = self.stem.with_name(f"{self.stem.name}_overlay.png")
+        write_png(file, overview(self.source, labels, self.predictor.classes))
+        return [file]
 
     def as_part(self, pixels: NDArray[Any]) -> Image:
         """Some pixels of the image, with what is known of the whole."""

@@ -122,14 +122,13 @@ def test_a_killed_command_goes_on(run, predictor, images, tmp_path):
                 os.kill(job.pid, signal.SIGKILL)
                 break
     before = changes((tmp_path / "out").glob("[!.]*.png"))
-    # Killed between an answer and its line, a file is nobody's: overwrite is asked for, and does not do again what is finished.
-    report = predict_files(predictor, images, tmp_path / "out", overwrite=True)
+    report = predict_files(predictor, images, tmp_path / "out")
     assert report.ok
     assert len(report.done) == 8
     assert sum(path.stat().st_mtime_ns == then for path, then in before.items()) >= 3
 
 
-def test_a_part_of_an_answer_is_replaced_when_that_is_asked_for(predictor, images, tmp_path, monkeypatch):
+def test_a_part_of_an_answer_is_replaced(predictor, images, tmp_path, monkeypatch):
     """Killed between the two files of an answer."""
     save = pictures.Segmentation.save
 
@@ -146,9 +145,7 @@ def test_a_part_of_an_answer_is_replaced_when_that_is_asked_for(predictor, image
     assert (tmp_path / "out" / "2.png").exists()
     assert not (tmp_path / "out" / "2_overlay.png").exists()
     before = changes([tmp_path / "out" / "0.png"])
-    with pytest.raises(InputError, match=r"2\.png: is already there. Give --overwrite"):
-        predict_files(predictor, images, tmp_path / "out", overlay=True)
-    assert predict_files(predictor, images, tmp_path / "out", overlay=True, overwrite=True).ok
+    assert predict_files(predictor, images, tmp_path / "out", overlay=True).ok
     assert (tmp_path / "out" / "2_overlay.png").exists()
     assert changes(before) == before
 
@@ -160,6 +157,7 @@ def test_half_a_line_is_none(tmp_path):
         assert not journal.going_on
         assert not journal.answered(tmp_path / "out" / "a", source)
         journal.begin()
+        journal.writes(tmp_path / "out" / "a", [answer])
         answer.write_bytes(b"mask")
         journal.finish(tmp_path / "out" / "a", [answer], counts={"ship": 2})
     (file,) = (tmp_path / "out").glob(".predict-*")
@@ -167,16 +165,19 @@ def test_half_a_line_is_none(tmp_path):
         lines.write('\n{"target": "b", "answ')
     with Journal(tmp_path / "out", job) as again:
         assert again.going_on
-        assert again.answered(tmp_path / "out" / "a", source)
+        assert again.answered(tmp_path / "out" / "a", source) == [answer]
         assert again.owns(answer)
         assert again.said(tmp_path / "out" / "a") == {"counts": {"ship": 2}}
         assert not again.owns(tmp_path / "out" / "b")
         again.begin()
         (tmp_path / "out" / "c.csv").write_text("c")
-        again.wrote(tmp_path / "out" / "c.csv")
+        again.finish(tmp_path / "out" / "c.csv", [tmp_path / "out" / "c.csv"])
+        again.writes(tmp_path / "out" / "d", [tmp_path / "out" / "d.png"])
     third = Journal(tmp_path / "out", job)
     assert third.owns(tmp_path / "out" / "c.csv")
     assert third.owns(answer)
+    assert third.owns(tmp_path / "out" / "d.png")
+    assert not third.answered(tmp_path / "out" / "d", source)
     answer.write_bytes(b"another")
     assert not third.answered(tmp_path / "out" / "a", source)
     assert interrupted_in(tmp_path / "out", job) == tmp_path / "out"
@@ -221,15 +222,44 @@ def test_another_precision_or_other_classes_are_another_job(run, predictor, imag
     assert job != job_of(changed, [images])
 
 
+def test_what_was_whole_and_is_begun_again_is_a_part(tmp_path):
+    source, answer = tmp_path / "a.png", tmp_path / "out" / "a.png"
+    source.write_bytes(b"image")
+    with Journal(tmp_path / "out", {}) as journal:
+        journal.answered(tmp_path / "out" / "a", source)
+        journal.begin()
+        answer.write_bytes(b"mask")
+        journal.finish(tmp_path / "out" / "a", [answer])
+        journal.writes(tmp_path / "out" / "a", [answer])
+    again = Journal(tmp_path / "out", {})
+    assert not again.answered(tmp_path / "out" / "a", source)
+    assert again.owns(answer)
+
+
+def test_a_command_that_fails_before_it_has_answered_leaves_nothing(predictor, images, tmp_path, monkeypatch):
+    def fails(*_, **__):
+        raise InputError("no")
+
+    monkeypatch.setattr(predictor, "prepare", fails)
+    with pytest.raises(InputError, match="no"):
+        predict_files(predictor, images, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_stamps_follow_changes(tmp_path):
     (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "a").write_bytes(b"12")
+    for name in "ab":
+        (tmp_path / "folder" / name).write_bytes(b"12")
+        os.utime(tmp_path / "folder" / name, ns=(1, 1))
     before = stamp(tmp_path / "folder")
-    (tmp_path / "folder" / "b").write_bytes(b"")
-    assert stamp(tmp_path / "folder")[0] == before[0] + 1
+    (tmp_path / "folder" / "a").rename(tmp_path / "folder" / "c")
+    (tmp_path / "folder" / "b").rename(tmp_path / "folder" / "a")
+    (tmp_path / "folder" / "c").rename(tmp_path / "folder" / "b")
+    assert stamp(tmp_path / "folder") != before
+    before = stamp(tmp_path / "folder")
     (tmp_path / "folder" / "link").symlink_to(tmp_path / "gone")
-    assert stamp(tmp_path / "folder")[0] == before[0] + 1
-    assert stamp(tmp_path / "folder", tmp_path / "gone") == stamp(tmp_path / "gone") == stamp() == []
+    assert stamp(tmp_path / "folder") == before
+    assert stamp(tmp_path / "folder", tmp_path / "gone") == stamp(tmp_path / "gone") == stamp() == ""
 
 
 def test_the_command_says_how_to_go_on(run, images, tmp_path, monkeypatch, capsys):
@@ -255,3 +285,18 @@ def test_the_command_says_how_to_go_on(run, images, tmp_path, monkeypatch, capsy
     said = capsys.readouterr()
     assert "predictions/in-2: masks of 8 of 8 images" in said.out
     assert "are kept: the job was interrupted" in said.err
+
+
+def test_overwrite_goes_on_where_the_command_was_interrupted(run, images, tmp_path, monkeypatch):
+    """Not in the folder of the default name, where another command's answers lie."""
+    from maskwright.cli import app
+
+    monkeypatch.chdir(tmp_path)
+    other = predict_files(Predictor.load(run, device="cpu", flips=True), images, tmp_path / "predictions" / "in")
+    before = changes(other.done)
+    interrupted(Predictor.load(run, device="cpu"), images, tmp_path / "predictions" / "in-2")
+    with pytest.raises(SystemExit) as ended:
+        app(["predict", str(run), "in", "--device", "cpu", "--overwrite"], prog_name="maskwright")
+    assert ended.value.code in (0, None)
+    assert changes(other.done) == before
+    assert len(list((tmp_path / "predictions" / "in-2").glob("*.png"))) == 8
