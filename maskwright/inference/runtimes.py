@@ -181,6 +181,7 @@ def on_openvino(model: openvino.Model, precision: str, *, streams: int = 1, thre
     def run(*inputs: Tensor) -> tuple[Tensor, ...]:
         request = free.get()
         try:
+            # Shared by every call: one that copied its input would write it into the array of the call before.
             found = request.infer([x.detach().contiguous().numpy() for x in inputs], share_inputs=True)
             return tuple(torch.from_numpy(np.array(found[port])) for port in program.outputs)
         finally:
