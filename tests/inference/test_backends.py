@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,12 +16,16 @@ CPU = torch.device("cpu")
 
 
 class Seen(nn.Module):
-    """A convolution that remembers how it was called."""
+    """A convolution that remembers, with all its copies, how it was called."""
 
-    def __init__(self) -> None:
+    def __init__(self, calls: list[tuple[bool, bool, bool]]) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(2, 2, 3, padding=1)
-        self.calls: list[tuple[bool, bool, bool]] = []
+        self.conv, self.calls = nn.Conv2d(2, 2, 3, padding=1), calls
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Seen:
+        copied = Seen(self.calls)
+        copied.load_state_dict(self.state_dict())
+        return copied
 
     def forward(self, image: Tensor) -> Tensor:
         logits: Tensor = self.conv(image)
@@ -80,10 +86,11 @@ def test_number_types_that_cannot_be(wished, exact, says):
 )
 def test_a_forward_runs_as_it_says(precision, exact, call):
     torch.manual_seed(0)
-    model, image = Seen(), torch.randn(1, 2, 8, 9)
+    calls: list[tuple[bool, bool, bool]] = []
+    model, image = Seen(calls), torch.randn(1, 2, 8, 9)
     expected = model.conv(image).detach()
     found = forward_on(model, CPU, precision, exact=exact)(image)
-    assert model.calls == [call]  # (channels last, bf16, gradients or training)
+    assert set(calls) == {call}  # (channels last, bf16, gradients or training); a copy in bf16 is tried first
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, expected, atol=0.05 if precision == "bf16" else 1e-6, rtol=0)
 
