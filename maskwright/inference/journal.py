@@ -69,7 +69,7 @@ class Journal:
             self._made, self.going_on = not out.exists(), self._file.is_file()
             self._text = self._file.read_text(encoding="utf-8", errors="replace") if self.going_on else ""
         except OSError as error:
-            raise InputError(explanation(self._file, error)) from error
+            raise InputError(explanation(self._out, error)) from error
         self._lines, self._files, self._begun = _read(self._text)
         self._seen: dict[str, str] = {}
         self._open: FileIO | None = None
@@ -114,7 +114,7 @@ class Journal:
         except FileNotFoundError:  # it has just been removed
             other = True
         except OSError as error:
-            raise InputError(explanation(self._file, error)) from error
+            raise InputError(explanation(self._out, error)) from error
         if other:
             self._close()
             raise InputError(f"{self._out}: the same command is running there; wait for it, or give another folder with --out.")
@@ -175,7 +175,7 @@ class Journal:
                 while data:  # a nearly full disk takes a part of it
                     data = data[self._open.write(data) :]
             except OSError as error:
-                raise InputError(explanation(self._file, error)) from error
+                raise InputError(explanation(self._out, error)) from error
 
 
 def stamp(*paths: Path) -> str:
