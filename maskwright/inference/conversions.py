@@ -11,6 +11,7 @@ from maskwright.inference.cache import kept
 from maskwright.inference.converting import Dynamic, to_onnx, to_openvino
 from maskwright.inference.rewriting import near_in_bf16
 from maskwright.inference.telemetry import openvino_core, without_telemetry
+from maskwright.inference.winograd import with_fewer_products
 
 if TYPE_CHECKING:
     import openvino
@@ -22,23 +23,26 @@ def openvino_model(
     dynamic: Dynamic | None = None,
     key: str | None = None,
     *,
-    precision: str = "fp32",
+    precision: str | None = None,
 ) -> openvino.Model:
     """The module as an OpenVINO model, with a key kept in the cache and read from there the next time.
 
     Args:
-        precision: that it will be run in; for bf16 its weights are rounded (rewriting.near_in_bf16)
+        precision: that it will be run in, for which it is rewritten (winograd.py, and for bf16 rewriting.near_in_bf16);
+            None for one that is changed further
     """
     package = without_telemetry("openvino", "the runtime 'openvino'")
 
     def converted() -> openvino.Model:
         model = to_openvino(module, example, dynamic)
+        if precision is not None:
+            with_fewer_products(model)
         return near_in_bf16(model) if precision == "bf16" else model
 
     def make(folder: Path) -> None:
         package.save_model(converted(), folder / "model.xml", compress_to_fp16=False)
 
-    place = kept(f"{key}-bf16" if precision == "bf16" else key, make) if key else None
+    place = kept(f"{key}-tiles-{precision}" if precision else key, make) if key else None
     if place is None:
         return converted()
     return openvino_core("the runtime 'openvino'").read_model(place / "model.xml")

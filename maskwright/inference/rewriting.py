@@ -92,7 +92,7 @@ def _convolve_before_repeating(model: openvino.Model) -> None:
 
     one = {"strides": [1, 1], "dilations": [1, 1], "pads_begin": [1, 1], "pads_end": [1, 1]}
     for op in model.get_ordered_ops():
-        kernel = _kernel_3x3(op)
+        kernel = kernel_3x3(op)
         parts = [] if kernel is None else _side_by_side(op.input_value(0))
         repeated = [_before_repeating(part) for part in parts]
         if kernel is None or not any(repeated):
@@ -190,7 +190,7 @@ def _is_of_sums(op: Any) -> bool:
     return op.get_type_name() in ("Convolution", "MatMul") and op.get_output_partial_shape(0).rank.is_static
 
 
-def _kernel_3x3(op: Any) -> NDArray[np.float32] | None:
+def kernel_3x3(op: Any) -> NDArray[np.float32] | None:
     """The weights (O, I, 3, 3) of a 3x3 convolution that keeps the size and whose weights are known."""
     if op.get_type_name() != "Convolution" or op.input_value(1).get_node().get_type_name() != "Constant":
         return None
