@@ -28,6 +28,7 @@ from maskwright.data.dataset import open_dataset
 from maskwright.inference import rewriting
 from maskwright.inference.backends import computes_bf16
 from maskwright.inference.converting import free_axes, to_openvino
+from maskwright.inference.freed import reusing_memory
 from maskwright.inference.labelling import FREE, GraphLabels, labels_on_torch
 from maskwright.inference.probes import spread
 from maskwright.inference.runtimes import Run, Way, on_openvino
@@ -52,15 +53,26 @@ def main() -> None:
     arguments.add_argument("--sides", type=int, nargs="+", default=[256, 512, 1024])
     arguments.add_argument("--networks", nargs="+", default=list(NETWORKS))
     given = arguments.parse_args()
+    if (given.run is None) != (given.data is None):
+        arguments.error("--run and --data go together")
+    with reusing_memory():  # as in predict
+        measure(given)
+
+
+def measure(given: argparse.Namespace) -> None:
     kinds = ["fp32", *(["bf16"] if computes_bf16(CPU) else [])]
     rows = []
     for title in given.networks:
         for kind in kinds:
             rows += compared(title, kind, given.sides, given.images)
-    notes = [f"{SIDE_BY_SIDE} images side by side, in turns; {torch.get_num_threads()} threads"]
+    notes = [
+        f"{SIDE_BY_SIDE} images side by side, in turns; {torch.get_num_threads()} threads; freed memory is kept, as in predict"
+    ]
     if given.run:
         notes += [changed(given.data, given.run, kind) for kind in kinds]
-    record("winograd", rows, command="python benchmarks/winograd.py --data DATA --run RUN", notes=notes)
+    trained = " --data DATA --run RUN" if given.run else ""
+    sides = " ".join(map(str, given.sides))
+    record("winograd", rows, command=f"python benchmarks/winograd.py{trained} --sides {sides}", notes=notes)
 
 
 def compared(title: str, kind: str, sides: list[int], images: int) -> list[dict[str, str | float]]:
@@ -89,7 +101,9 @@ def of(net: nn.Module, kind: str, *, tiles: bool) -> Run:
     model = to_openvino(net, (torch.zeros(2, 3, 96, 128),), (free_axes(0, 2, 3),))
     if tiles:
         with_fewer_products(model)
-    return on_openvino(rewriting.near_in_bf16(model) if kind == "bf16" else model, kind, streams=SIDE_BY_SIDE, threads=2)
+    return on_openvino(
+        rewriting.near_in_bf16(model) if kind == "bf16" else model, kind, streams=SIDE_BY_SIDE, threads=torch.get_num_threads()
+    )
 
 
 def in_turns(pool: ThreadPoolExecutor, runs: list[Run], image: Tensor, images: int) -> list[float]:
@@ -123,7 +137,9 @@ def changed(data: Path, run: Path, kind: str) -> str:
         converted = to_openvino(graph, (example,), FREE)
         if tiles:
             with_fewer_products(converted)
-        on_graph = on_openvino(rewriting.near_in_bf16(converted) if kind == "bf16" else converted, kind, threads=2)
+        on_graph = on_openvino(
+            rewriting.near_in_bf16(converted) if kind == "bf16" else converted, kind, threads=torch.get_num_threads()
+        )
         found = [on_graph(torch.from_numpy(labels.input_of(image)))[0][0].numpy() for image in images]
         shares.append(float(np.mean([(a != b).mean() for a, b in zip(found, exact, strict=True)])))
     return (

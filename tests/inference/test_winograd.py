@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from maskwright.inference.conversions import openvino_model
 from maskwright.inference.converting import free_axes, to_openvino
 from maskwright.inference.telemetry import openvino_core
-from maskwright.inference.winograd import FEWEST_CHANNELS, with_fewer_products
+from maskwright.inference.winograd import FEWEST_CHANNELS, _near_tiles, with_fewer_products
 
 pytest.importorskip("openvino")
 
@@ -21,10 +22,23 @@ def kinds(model) -> list[str]:
     return [op.get_type_name() for op in model.get_ordered_ops()]
 
 
-def rewritten_and_run(net: nn.Module, channels: int = FEW, fewest: int = FEW, sizes=SIZES, batches=(1, 3, 0)):
+class Absolute(nn.Module):
+    """What a network answers, without its sign, so that no convolution is the answer itself."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x).abs()
+
+
+def rewritten_and_run(
+    net: nn.Module, channels: int = FEW, *, fewest: int = FEW, divided: int = 1, sizes=SIZES, batches=(1, 3, 0)
+):
     """The rewritten model's operations, having compared its answers with torch's at all sizes."""
-    net = net.eval()
-    model = with_fewer_products(to_openvino(net, (torch.zeros(2, channels, 8, 12),), (free_axes(0, 2, 3),)), fewest)
+    net, example = Absolute(net).eval(), (torch.zeros(2, channels, 8, 12),)
+    model = with_fewer_products(to_openvino(net, example, (free_axes(0, 2, 3),)), fewest, divided)
     compiled = openvino_core("this test").compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     for batch in batches:
         for hw in sizes:
@@ -75,7 +89,7 @@ def test_shortcuts_are_added_as_pixels():
 
 
 class Attending(nn.Module):
-    """What is added has one pixel alone, or two channels more beside it: no size is taken for another."""
+    """What is added has one pixel alone, and maps lie side by side: no size is taken for another."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,7 +107,7 @@ def test_maps_of_one_pixel_and_maps_side_by_side():
 
 
 class Pooled(nn.Module):
-    """Sides are halved in three ways that agree, and in one that does not."""
+    """Sides are halved in two ways that agree, and in one that does not."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,22 +123,71 @@ def test_sizes_that_are_sure_to_agree_share_tiles():
     assert rewritten_and_run(Pooled(), sizes=((9, 14), (16, 15)), batches=(1, 3)).count("ShapeOf") == 3
 
 
+class Halves(nn.Module):
+    """A map is cut in two, which need not be equally large."""
+
+    def __init__(self, axis: int) -> None:
+        super().__init__()
+        self.axis, self.conv = axis, conv()
+
+    def forward(self, x: Tensor) -> Tensor:
+        one, other = x.split([3, x.shape[self.axis] - 3], self.axis)
+        return torch.cat([self.conv(one), self.conv(other)], self.axis)
+
+
+@pytest.mark.parametrize("axis", [2, 3])
+def test_parts_of_a_map_have_sizes_of_their_own(axis):
+    assert "Convolution" not in rewritten_and_run(Halves(axis), sizes=((8, 13), (9, 11)), batches=(1, 3))
+
+
 @pytest.mark.parametrize("how", [{"stride": 2}, {"dilation": 2, "padding": 2}, {"padding": 0}, {"groups": 2}])
 def test_other_convolutions_stay(how):
     net = conv(**how)
-    before = kinds(to_openvino(net, (torch.zeros(2, FEW, 8, 12),), (free_axes(0, 2, 3),)))
+    before = kinds(to_openvino(Absolute(net), (torch.zeros(2, FEW, 8, 12),), (free_axes(0, 2, 3),)))
     assert rewritten_and_run(net, sizes=((9, 14),)) == before
+
+
+def test_maps_nearly_as_large_as_the_image_stay():
+    net = nn.Sequential(conv(), conv(stride=2), nn.ReLU(), conv(), nn.ConvTranspose2d(FEW, FEW, 2, 2), nn.ReLU(), conv())
+    assert rewritten_and_run(net, divided=2, sizes=((9, 14), (16, 15))).count("Convolution") == 3
+    assert rewritten_and_run(net, divided=4, sizes=((9, 14),)).count("Convolution") == 4
+
+
+def test_a_convolution_whose_sums_are_the_answer_stays():
+    """In bf16 those are given in fp32 (rewriting.near_in_bf16)."""
+    net = nn.Sequential(conv(), nn.ReLU(), conv())
+    model = with_fewer_products(to_openvino(net, (torch.zeros(2, FEW, 8, 12),), (free_axes(0, 2, 3),)), FEW, 1)
+    assert kinds(model).count("Convolution") == 1
+
+
+def test_a_step_keeps_what_is_done_behind_it_within():
+    """A second reader of its sums would keep the runtime from adding and cutting off within the convolution."""
+    net = nn.Sequential(conv(stride=2), nn.ReLU(), conv(), nn.ReLU())
+    model = with_fewer_products(to_openvino(net, (torch.zeros(2, FEW, 8, 12),), (free_axes(0, 2, 3),)), FEW, 1)
+    (step,) = (op for op in model.get_ordered_ops() if op.get_type_name() == "Convolution")
+    assert [port.get_node().get_type_name() for port in step.output(0).get_target_inputs()] == ["Add"]
+
+
+def test_places_beyond_16_million_pixels_are_exact():
+    from openvino import Model, Type, opset15
+
+    given = [opset15.parameter([1], Type.i32) for _ in range(4)]
+    model = Model([opset15.result(_near_tiles(*given))], given, "places")
+    compiled = openvino_core("this test").compile_model(model, "CPU")
+    step, beyond = (1 << 24) + 1, 90_000_001
+    found = compiled([np.array([n], np.int32) for n in (2, 3, step, beyond)])[0]
+    assert found.T.tolist() == [[beyond, 0, step, 2 * step], [step, 2 * step, beyond, beyond]]
 
 
 def test_narrow_convolutions_stay():
     narrow = nn.Sequential(conv(3, 8), nn.ReLU(), conv(8, 3))
-    assert rewritten_and_run(narrow, 3, 4).count("Convolution") == 2
-    assert FEWEST_CHANNELS > 64  # where they were measured to be slower
+    assert rewritten_and_run(narrow, 3).count("Convolution") == 2
 
 
 def test_what_will_be_run_is_rewritten_and_what_is_changed_further_is_not():
-    net, free = conv(FEWEST_CHANNELS, FEWEST_CHANNELS).eval(), (free_axes(0, 2, 3),)
-    x = torch.rand(2, FEWEST_CHANNELS, 8, 8)
-    assert "Convolution" in kinds(openvino_model(net, (x,), free))
-    assert "Convolution" not in kinds(openvino_model(net, (x,), free, precision="fp32"))
-    assert "Convolution" not in kinds(openvino_model(net, (x,), free, precision="bf16"))
+    wide = conv(FEWEST_CHANNELS, FEWEST_CHANNELS)
+    net, free = nn.Sequential(nn.Conv2d(3, FEWEST_CHANNELS, 8, 8), wide, nn.ReLU()).eval(), (free_axes(0, 2, 3),)
+    x = torch.rand(2, 3, 32, 40)
+    assert kinds(openvino_model(net, (x,), free)).count("Convolution") == 2
+    assert kinds(openvino_model(net, (x,), free, precision="fp32")).count("Convolution") == 1
+    assert kinds(openvino_model(net, (x,), free, precision="bf16")).count("Convolution") == 1
