@@ -84,7 +84,7 @@ def on_graphs(run: Path) -> dict[str, Labels]:
         AS_IT_IS: (),
         "kernels keep their sums": (rewriting._round_kernels,),
         "the last sums in fp32": (rewriting._keep_sums,),
-        "both, as maskwright runs it": (rewriting._round_kernels, rewriting._keep_sums),
+        "both": (rewriting._round_kernels, rewriting._keep_sums),
     }
     return {name: on_graph(run, todo) for name, todo in steps.items()}
 

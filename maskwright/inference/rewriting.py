@@ -25,7 +25,7 @@ MEETING = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], np.float32)
 MAP_AXES = 4
 _KERNELS = {"Convolution", "GroupConvolution"}
 _MOVING = {"Reshape", "Transpose", "Concat", "Squeeze", "Unsqueeze", "Slice"}
-_TRANSPOSED = {"ConvolutionBackpropData", "GroupConvolutionBackpropData"}
+TRANSPOSED = {"ConvolutionBackpropData", "GroupConvolutionBackpropData"}
 
 
 def rewritten(model: openvino.Model) -> openvino.Model:
@@ -126,14 +126,14 @@ def _round_kernels(model: openvino.Model) -> None:
     done: dict[tuple[str, bool, tuple[int, ...]], Any] = {}  # a constant may serve several
     for op in model.get_ordered_ops():
         kind = op.get_type_name()
-        constant = op.input_value(1).get_node() if kind in _KERNELS | _TRANSPOSED else None
+        constant = op.input_value(1).get_node() if kind in _KERNELS | TRANSPOSED else None
         if constant is None or constant.get_type_name() != "Constant" or constant.get_element_type().get_type_name() != "f32":
             continue
         strides = tuple(op.get_attributes()["strides"])
-        name = constant.get_name(), kind in _TRANSPOSED, strides
+        name = constant.get_name(), kind in TRANSPOSED, strides
         if name not in done and len(strides) == 2:
             weight, to = torch.from_numpy(np.array(constant.get_data())), torch.bfloat16
-            rounded = diffused_transposed(weight, strides, to) if kind in _TRANSPOSED else diffused(weight, to)
+            rounded = diffused_transposed(weight, strides, to) if kind in TRANSPOSED else diffused(weight, to)
             done[name] = opset15.constant(rounded.float().numpy())
         if name in done:
             op.input(1).replace_source_output(done[name].output(0))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from maskwright.inference.rewriting import MAP_AXES, kernel_3x3
+from maskwright.inference.rewriting import MAP_AXES, TRANSPOSED, kernel_3x3
 
 if TYPE_CHECKING:
     import openvino
@@ -26,7 +26,6 @@ FEWEST_CHANNELS = 256  # with fewer, moving tiles takes about as long as the pro
 LEAST_DIVIDED = 8  # tiles take four times the memory of their map, which is much where a map is nearly as large as the image
 _UNARY = {"Relu": "relu", "Sigmoid": "sigmoid", "Swish": "swish", "HSwish": "hswish", "HSigmoid": "hsigmoid", "Mish": "mish"}
 _WINDOWS = {"Convolution", "GroupConvolution", "MaxPool"}
-_TRANSPOSED = {"ConvolutionBackpropData", "GroupConvolutionBackpropData"}
 
 
 def with_fewer_products(
@@ -240,7 +239,7 @@ def _place_of(port: Any, before: list[_Place | None]) -> _Place:
     step = _step(op) if kind in _WINDOWS else 1
     if kind in _WINDOWS:
         divided *= max(op.get_attributes()["strides"])
-    elif kind in _TRANSPOSED:
+    elif kind in TRANSPOSED:
         divided = max(1, divided // max(op.get_attributes()["strides"]))
     elif kind == "Interpolate":
         divided = 1
