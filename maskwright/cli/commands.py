@@ -316,5 +316,7 @@ def predict(
             say(line)
         for failure in report.failed:
             say(f"failed: {failure}")
+        if report.failed and (report.done or report.videos):
+            say("The same command again tries what failed; the answers that are there are kept.")
     if not report.ok:
         raise typer.Exit(SOME_FAILED)

@@ -89,7 +89,8 @@ def predict_files(
     """Segment files and folders of images and volumes, and videos by name, into out.
 
     A folder is searched with its subfolders, which appear in out again. Every file is written whole or not at all, so an
-    interruption (Ctrl-C) leaves only finished answers; the same call goes on with the rest (journal.py).
+    interruption (Ctrl-C) leaves only finished answers; the same call goes on with the rest (journal.py), and so it does where
+    some inputs had no answer: those are tried again.
 
     Args:
         overlay, probabilities: write <name>_overlay.png, <name>_probs.npy as well
@@ -174,7 +175,7 @@ def predict_files(
             str(job.source): said["counts"] for job in kept if "counts" in (said := journal.said(job.folder / job.name))
         }
         count((source, counted[source]) for source in order if source in counted)
-        measured, unanswered = volumes.predict(predictor, before=len(jobs), readers=workers, progress=progress)
+        measured, unread = volumes.predict(predictor, before=len(jobs), readers=workers, progress=progress)
         watched, broken = predict_videos(predictor, videos, out, journal=journal, masks=LABELS in formats, progress=progress)
         answered, too_large = large.predict(
             predictor,
@@ -183,15 +184,18 @@ def predict_files(
             progress,
             lambda one: count([] if one.counts is None else [(str(one.source), one.counts)]),
         )
-        journal.remove()
+        answers = (*kept.values(), *done, *(one.file for one in measured), *(one.file for one in answered))
+        unanswered = (*failed, *unread, *broken, *too_large)
+        if not (unanswered and (answers or watched)):
+            journal.remove()  # else it stays, for the same command to answer the rest when it is given again
     already = len(kept) + len(volumes.kept) + len(watched_before)
     return PredictReport(
-        (*kept.values(), *done, *(one.file for one in measured), *(one.file for one in answered)),
-        (*failed, *unanswered, *broken, *too_large),
+        answers,
+        unanswered,
         counts,
         measured,
         (
-            *([f"{already} answers that were there are kept: the job was interrupted."] if already else ()),
+            *([f"{already} answers that were there are kept: they are those of the same command before."] if already else ()),
             *(_said_once(remark, about) for remark, about in pictures.remarked.items()),
             *(f"{one.file.name}: {text}" for one in answered for text in one.lines()),
         ),

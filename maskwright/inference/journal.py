@@ -1,9 +1,10 @@
-"""Journal: what a command of predict has answered, kept among its answers until it ends, so that the same command goes on.
+"""Journal: what a command of predict has answered, kept among its answers until all is, so that the same command goes on.
 
     <out>/.predict-<key>.jsonl   the job; a line for each answer before its files are written, and one when they are whole
 
 The key follows from the model, how it is asked, the inputs and what is written of them: another command has another journal. An
-input that has changed since is answered anew, and so is one whose answer is there no more or was changed. While a command runs
+input that has changed since is answered anew, and so is one whose answer is there no more or was changed. A command that ended
+with inputs that have no answer leaves its journal as an interrupted one does. While a command runs
 it holds its journal, so that a second one neither goes on with it nor writes beside it.
 """
 
@@ -42,7 +43,7 @@ def job_of(predictor: Predictor, sources: Sequence[Path], **wishes: Any) -> Job:
 
 
 def interrupted_in(default: Path, job: Job) -> Path | None:
-    """The folder of this name, or of those that io.write.fresh_folder makes of it, where this job was interrupted; the latest."""
+    """The folder of this name, or of those that io.write.fresh_folder makes of it, where this job is unfinished; the latest."""
     if not default.parent.is_dir():
         return None
     numbered = re.compile(re.escape(default.name) + r"(-\d+)?")
@@ -57,7 +58,7 @@ class Journal:
         out: the folder of answers, which need not be there yet
 
     Attributes:
-        going_on: the same command was interrupted
+        going_on: the same command has left something to do
 
     Raises:
         InputError: begin: the same command is running; any: the journal cannot be read or written.

@@ -57,7 +57,7 @@ def test_what_is_finished_is_kept(predictor, images, tmp_path):
     report = predict_files(predictor, images, tmp_path / "out", overlay=True)
     assert report.ok
     assert len(report.done) == 8
-    assert report.remarks[0] == f"{len(there) // 2} answers that were there are kept: the job was interrupted."
+    assert report.remarks[0] == f"{len(there) // 2} answers that were there are kept: they are those of the same command before."
     assert changes(there) == before
     straight = predict_files(predictor, images, tmp_path / "straight", overlay=True)
     for file in straight.done:
@@ -284,7 +284,7 @@ def test_the_command_says_how_to_go_on(run, images, tmp_path, monkeypatch, capsy
     assert ended.value.code in (0, None)
     said = capsys.readouterr()
     assert "predictions/in-2: masks of 8 of 8 images" in said.out
-    assert "are kept: the job was interrupted" in said.err
+    assert "are kept: they are those" in said.err
 
 
 def test_overwrite_goes_on_where_the_command_was_interrupted(run, images, tmp_path, monkeypatch):
@@ -300,3 +300,42 @@ def test_overwrite_goes_on_where_the_command_was_interrupted(run, images, tmp_pa
     assert ended.value.code in (0, None)
     assert changes(other.done) == before
     assert len(list((tmp_path / "predictions" / "in-2").glob("*.png"))) == 8
+
+
+def test_what_failed_is_tried_again_by_the_same_command(predictor, images, tmp_path):
+    whole = (images / "3.png").read_bytes()
+    (images / "3.png").write_bytes(whole[:50])
+    report = predict_files(predictor, images, tmp_path / "out")
+    assert [Path(failure.source).name for failure in report.failed] == ["3.png"]
+    before = changes(report.done)
+    again = predict_files(predictor, images, tmp_path / "out")  # nothing was mended
+    assert len(again.failed) == 1
+    assert set(again.done) == set(report.done)
+    (images / "3.png").write_bytes(whole)
+    mended = predict_files(predictor, images, tmp_path / "out")
+    assert mended.ok
+    assert len(mended.done) == 8
+    assert changes(report.done) == before
+    assert not list((tmp_path / "out").glob(".predict-*"))
+
+
+def test_a_command_without_any_answer_leaves_no_journal(predictor, images, tmp_path):
+    for image in images.iterdir():
+        image.write_bytes(b"\x89PNG\r\n\x1a\n")
+    assert len(predict_files(predictor, images, tmp_path / "out").failed) == 8
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_says_that_it_may_be_given_again(run, images, tmp_path, monkeypatch, capsys):
+    from maskwright.cli import app
+
+    monkeypatch.chdir(tmp_path)
+    whole = (images / "3.png").read_bytes()
+    for content, code, said in ((whole[:50], 1, "masks of 7 of 8 images"), (whole, 0, "masks of 8 of 8 images")):
+        (images / "3.png").write_bytes(content)
+        with pytest.raises(SystemExit) as ended:
+            app(["predict", str(run), "in", "--device", "cpu"], prog_name="maskwright")
+        told = capsys.readouterr()
+        assert (ended.value.code or 0) == code
+        assert f"predictions/in: {said}" in told.out
+        assert ("The same command again tries what failed" in told.err) == bool(code)

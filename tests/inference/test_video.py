@@ -105,7 +105,7 @@ def test_an_interrupted_video_leaves_nothing_behind_and_a_finished_one_is_kept(c
         predict_files(colours, films, tmp_path / "two", formats=["labels"], progress=stop_at_the_second)
     before = (tmp_path / "two" / "drive_frames.csv").stat().st_mtime_ns
     again = predict_files(colours, films, tmp_path / "two", formats=["labels"])
-    assert again.remarks == ("1 answers that were there are kept: the job was interrupted.",)
+    assert again.remarks == ("1 answers that were there are kept: they are those of the same command before.",)
     assert (tmp_path / "two" / "drive_frames.csv").stat().st_mtime_ns == before
     assert (tmp_path / "two" / "night_frames.csv").exists()
     shorter = predict_video(colours, film(tmp_path / "drive.mp4", 2), tmp_path / "out", masks=True, overwrite=True)

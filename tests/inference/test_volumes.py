@@ -78,7 +78,7 @@ def test_volumes_of_an_interrupted_job_are_kept(predictor, tmp_path):
     (first,) = (tmp_path / "out").glob("*.nii.gz")
     kept = first.stat().st_mtime_ns
     again = predict_files(predictor, tmp_path / "in", tmp_path / "out")
-    assert again.remarks[0] == "1 answers that were there are kept: the job was interrupted."
+    assert again.remarks[0] == "1 answers that were there are kept: they are those of the same command before."
     assert [path.name for path in again.done] == [path.name for path in report.done]
     assert first.stat().st_mtime_ns == kept
     assert (tmp_path / "out" / "volumes.csv").read_text() == table
@@ -147,7 +147,7 @@ def test_bad_volumes_are_named_and_good_ones_done(predictor, tmp_path, draw_seri
     assert "cut short or damaged" in said["cut.nii.gz"]
     assert "slice-003: 1 values are not finite" in said["holes.nii"]
     assert "holds no pixels" in said["report.dcm"]
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["good.nii.gz", "picture.png", "volumes.csv"]
+    assert sorted(p.name for p in (tmp_path / "out").glob("[!.]*")) == ["good.nii.gz", "picture.png", "volumes.csv"]
 
 
 def test_pictures_and_volumes_take_their_own_formats(predictor, tmp_path, draw_series):
