@@ -26,7 +26,7 @@ class Job:
 
 
 def inputs_below(sources: Sequence[str | Path], out: Path) -> dict[Path, Path]:
-    """Every input file with its path below the folder it was found in; of a file given by name its name.
+    """Every input file, each once, with its path below the folder it was found in; of a file given by name its name.
 
     Raises:
         InputError: there is no image at all, a folder cannot be listed, or out is one of the folders.
@@ -37,10 +37,13 @@ def inputs_below(sources: Sequence[str | Path], out: Path) -> dict[Path, Path]:
             below |= {path: path.relative_to(source) for path in _images_in(source, out)}
         else:
             below[source] = Path(source.name)
+    once: dict[Path, tuple[Path, Path]] = {}
+    for path, place in below.items():
+        once.setdefault(_plain(path), (path, place))
     if not below:
         where = ", ".join(map(str, sources)) or "no source"
         raise InputError(f"{where}: no image found; images end in {', '.join((*IMAGE_SUFFIXES, *NIFTI_SUFFIXES))}.")
-    return below
+    return dict(once.values())
 
 
 def plan(below: Mapping[Path, Path], out: Path) -> tuple[Job, ...]:
@@ -50,8 +53,8 @@ def plan(below: Mapping[Path, Path], out: Path) -> tuple[Job, ...]:
     alone keep it: x.jpg.png.
     """
     if len({(_stem(b), str(path.parent)) for path, b in below.items()}) > len({_stem(b) for b in below.values()}):
-        shared = os.path.commonpath([path.absolute().parent for path in below])
-        below = {path: path.absolute().relative_to(shared) for path in below}
+        shared = os.path.commonpath([_plain(path).parent for path in below])
+        below = {path: _plain(path).relative_to(shared) for path in below}
     stems = Counter(map(_stem, below.values()))
     return tuple(Job(path, out / b.parent, b.stem if stems[_stem(b)] == 1 else b.name) for path, b in below.items())
 
@@ -117,6 +120,11 @@ def _images_in(folder: Path, out: Path) -> Iterator[Path]:
         yield from arrays
         shown = (here / f for f in sorted(files) if not f.startswith("."))
         yield from (path for path in shown if path.suffix.lower() in IMAGE_SUFFIXES or is_volume_file(path))
+
+
+def _plain(path: Path) -> Path:
+    """The whole path without `..`, which would lead an answer out of its folder."""
+    return Path(os.path.normpath(path.absolute()))
 
 
 def _stem(below: Path) -> str:

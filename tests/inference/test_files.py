@@ -255,6 +255,24 @@ def test_an_interruption_leaves_only_finished_answers(predictor, tmp_path):
     assert [t.name for t in threading.enumerate() if t.name.startswith(("read", "write"))] == []
 
 
+def test_no_answer_lies_outside_its_folder(predictor, tmp_path, monkeypatch):
+    draw(tmp_path / "photos", "day1/a.png", "day2/a.png")
+    draw(tmp_path / "results", "day2/a.png")
+    other = (tmp_path / "results/day2/a.png").read_bytes()
+    monkeypatch.chdir(tmp_path / "photos/day1")
+    report = predict_files(predictor, [".", "../day2"], "../../results/pred", overwrite=True)
+    assert report.ok
+    assert files_in(tmp_path / "results/pred") == ["day1/a.png", "day2/a.png"]
+    assert (tmp_path / "results/day2/a.png").read_bytes() == other
+
+
+def test_an_image_that_is_named_twice_is_answered_once(predictor, tmp_path, monkeypatch):
+    draw(tmp_path / "in", "a.png")
+    monkeypatch.chdir(tmp_path)
+    report = predict_files(predictor, ["in/a.png", "./in/../in/a.png", tmp_path / "in"], "out")
+    assert [str(path) for path in report.done] == ["out/a.png"]
+
+
 def test_real_x_rays(predictor, shared_data, tmp_path):
     images = sorted(shared_data("lungs-shenzhen").rglob("*.jp*g"))[:3]
     report = predict_files(predictor, images, tmp_path, overlay=True)
