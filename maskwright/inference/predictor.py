@@ -15,13 +15,14 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
+import PIL.Image
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -49,7 +50,7 @@ from maskwright.result import Segmentation
 from maskwright.transforms import Frame
 
 T = TypeVar("T")
-Source = str | Path | NDArray[Any] | Image
+Source = str | Path | NDArray[Any] | PIL.Image.Image | Image
 Sources = list[Any] | tuple[Source, ...]  # Any: a list[Path] is no list[Source] to a type checker
 Prepared = tuple[Image, Tensor, Frame]
 Begun = Segmentation | Prepared | Image  # answered already, prepared as a whole, or to be looked at in tiles
@@ -218,7 +219,7 @@ class Predictor:
         """The answer for one image, or a list of answers for a list or tuple of images.
 
         Args:
-            source: a path, an array (H, W) or (H, W, C), or an Image
+            source: a path, an array (H, W) or (H, W, C), Pillow's image, or an Image
             confidence: keep the probability of the chosen class of each pixel
             probabilities: keep the probabilities of all classes
 
@@ -244,26 +245,28 @@ class Predictor:
         """Answers in the order of the sources, one at a time, while the next images are read in the background.
 
         Args:
-            sources: any iterable; it is read only a few images ahead of the answers
+            sources: any iterable, a stack (B, H, W, C) too; it is read only a few images ahead of the answers
             on_error: "raise" stops at an image that cannot be used; "yield" gives a Failure in its place and goes on
-            live: no image waits for the next one, as those of a camera; else neighbours of one size may go through the network
-                together, if that was measured to be quicker (prepare)
+            live: each image is answered before the next one is asked for, as those of a camera; else neighbours of one size may
+                go through the network together, if that was measured to be quicker (prepare)
             readers: threads that read; as many images and one more are held in memory, and those that go together
+
+        An array may be filled anew with the next frame once the next one is asked for: it is copied.
         """
         if on_error not in ("raise", "yield"):
             raise InputError(f"on_error is {on_error!r}; known: 'raise', 'yield'.")
-        if isinstance(sources, (str, Path, Image, np.ndarray)):
+        if isinstance(sources, (str, Path, Image, PIL.Image.Image)) or (isinstance(sources, np.ndarray) and sources.ndim != 4):
             raise InputError("many() takes several images; call the predictor itself for one.")
         return self._many(sources, on_error == "yield", (confidence, probabilities), readers, live)
 
     def _many(
         self, sources: Iterable[Source], keep_going: bool, wanted: Options, readers: int, live: bool = False
     ) -> Generator[Segmentation | Failure, None, None]:
-        graph = self._graph(wanted, many=True)
+        graph = self._graph(wanted, many=not live)
         # A graph computes in the threads that read: with as many as it has streams, none waits and none fights for a core.
         readers = graph.streams if graph else readers
         most = 1 if live else self._engine.together
-        begun = _ahead(partial(self._begin, wanted=wanted, graph=graph), sources, readers)
+        begun = _ahead(partial(self._begin, wanted=wanted, graph=graph), sources, 0 if live else readers)
         with closing(begun) as waiting:
             for group in alike(waiting, most, self._kind_of):
                 answers = self._answers([found for _, found in group], wanted)
@@ -305,6 +308,9 @@ class Predictor:
     def _begin(self, source: Source, wanted: Options, graph: GraphLabels | None = None) -> Begun:
         """What can be done in a thread of its own: the whole answer of a graph, else the image read, and prepared as a whole."""
         image = read_image(source)
+        doubt = self.preprocess.doubt(image)
+        if doubt:
+            image = replace(image, remarks=(*image.remarks, doubt))
         if self.finds_objects and comes_in_tiles(self.preprocess, image.hw, self.tile):
             return image
         graph = graph or self._graph(wanted)
@@ -410,12 +416,14 @@ def _check_wishes(manifest: Manifest, wishes: dict[str, bool], min_score: float 
 def _ahead(
     prepare: Callable[[Source], T], sources: Iterable[Source], readers: int
 ) -> Generator[tuple[Source, Future[T]], None, None]:
-    """Each source with its prepared image, in order; the next ones are prepared in threads meanwhile."""
+    """Each source with its prepared image, in order; so many next ones are prepared in threads meanwhile."""
     waiting: deque[tuple[Source, Future[T]]] = deque()
     pool = ThreadPoolExecutor(max(1, readers), "read")
     try:
         try:
             for source in sources:
+                # A camera fills one array again and again, while the threads still read it.
+                source = source.copy() if isinstance(source, np.ndarray) else source
                 waiting.append((source, pool.submit(prepare, source)))
                 if len(waiting) > readers:
                     yield waiting.popleft()

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskwright.errors import InputError
-from maskwright.io.georeference import Georeference
+from maskwright.io.georeference import Georeference, filled
 
 STORED_DTYPES = ("uint8", "uint16", "int16", "int32", "uint32", "float32", "float64")
 # Narrow types that lose nothing in the next wider stored type.
@@ -52,8 +52,9 @@ class Image:
         statistics: of the whole that this is a part of, which "percentile" and "zscore" then scale by; None: of the pixels
         remarks: what was done to the values that a reader of the answer should know, a sentence each
         georeference: where on the earth the pixels lie, of GeoTIFF files
-        missing: (H, W) bool, true where a georeferenced file has no measurement (nodata, its mask, transparency); the pixels hold
-            the mean of their band there, answers and truths hold classes.ignore_id. None where all pixels are measured
+        missing: (H, W) bool, true where a georeferenced file has no measurement (nodata, its mask, transparency), or a masked
+            array none in any band; the pixels hold the mean of their band there, answers and truths hold classes.ignore_id. None where
+            all pixels are measured
     """
 
     pixels: NDArray[Any]
@@ -81,23 +82,31 @@ class Image:
         """Take a picture that is already in memory; the array is not copied unless its type or layout must change.
 
         Shapes:
-            array: (H, W) or (H, W, C); bool, integers up to 32 bit or floats
+            array: (H, W) or (H, W, C); bool, integers up to 32 bit or floats; numpy's masked arrays too, see `missing`
 
         Raises:
             InputError: another shape or type, no pixel, or a float that is NaN or infinite.
         """
         where = str(path) if path else "array"
+        mask = np.ma.getmaskarray(array) if isinstance(array, np.ma.MaskedArray) else None
         array = np.asarray(array)
+        if array.ndim == 4:
+            raise InputError(f"{where}: shape {array.shape} is a stack of pictures; give list(stack), or predictor.many(stack).")
         if array.ndim not in (2, 3) or 0 in array.shape:
             raise InputError(f"{where}: shape {array.shape}; expected (height, width) or (height, width, channels), none 0.")
         if array.ndim == 3 and array.shape[0] <= 4 and array.shape[2] > 16:
             raise InputError(f"{where}: shape {array.shape} looks like (channels, height, width); give array.transpose(1, 2, 0).")
+        if mask is not None and array.dtype.kind == "f":
+            array = np.where(mask, 0, array).astype(array.dtype)
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             count = int(array.size - np.isfinite(array).sum())
             raise InputError(f"{where}: {count} of {array.size} values are NaN or infinite; replace them (numpy.nan_to_num).")
-        pixels = stored(array, where)
+        pixels, missing = stored(array, where), None
+        if mask is not None and mask.any():
+            lost = mask.reshape(pixels.shape)
+            pixels, missing = filled(pixels, lost), np.asarray(lost.all(axis=2))
         value_range = (0.0, 1.0) if array.dtype == bool else nominal_range(pixels)
-        return cls(pixels, path, value_range)
+        return cls(pixels, path, value_range, missing=missing if missing is not None and missing.any() else None)
 
     @property
     def hw(self) -> tuple[int, int]:
@@ -142,7 +151,7 @@ def stored(array: NDArray[Any], where: str) -> NDArray[Any]:
     if name not in STORED_DTYPES:
         raise InputError(
             f"{where}: values of the type {array.dtype} cannot be used as pixels (known: {', '.join(STORED_DTYPES)}). "
-            f"Convert them, for example with array.astype(numpy.float32)."
+            "Convert them: values of 0 to 255 with array.astype(numpy.uint8), of 0 to 65535 to uint16, others to float32."
         )
     return np.ascontiguousarray(array[..., None] if array.ndim == 2 else array, dtype=name)
 

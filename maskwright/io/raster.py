@@ -52,8 +52,26 @@ def decode_raster(path: Path) -> Decoded:
     return Decoded(np.ascontiguousarray(upright(pixels, orientation)), palette, top, lossy, orientation, holds_ids=holds_ids)
 
 
+def opened_picture(picture: PIL.Image.Image) -> Decoded:
+    """A picture that Pillow has opened or made, as its file would be read; what Pillow itself has lost of its depth is lost.
+
+    Raises:
+        FormatError: the file behind it is cut short or damaged.
+    """
+    try:
+        pixels, palette, top = _pixels(picture, b"")
+        orientation = _orientation(picture)
+    except BROKEN as error:
+        raise FormatError(f"the Pillow image is cut short or damaged ({error}). Copy or download its file again.") from error
+    return Decoded(np.ascontiguousarray(upright(pixels, orientation)), palette, top, False, orientation)
+
+
 def _pixels(picture: PIL.Image.Image, data: bytes) -> tuple[NDArray[Any], NDArray[np.uint8] | None, int | None]:
-    """Stored values, palette and highest possible value of an opened picture, not yet turned."""
+    """Stored values, palette and highest possible value of an opened picture, not yet turned.
+
+    Args:
+        data: of the file; empty of a picture that was made in memory
+    """
     bits, colour_type = (data[24], data[25]) if data.startswith(PNG_SIGNATURE) else (8, None)
     if bits == 16 and colour_type != PNG_GREY:
         return _png_16(data), None, None
@@ -73,7 +91,7 @@ def _pixels(picture: PIL.Image.Image, data: bytes) -> tuple[NDArray[Any], NDArra
         return np.asarray(picture)[..., : -1 if picture.mode == "RGBA" else 1], None, None
     if picture.mode == "I":
         # Pillow widens 16-bit PGM; no format here holds more than 16 bits.
-        return np.asarray(picture).astype(np.uint16), None, None
+        return np.asarray(picture).astype(np.uint16 if data else np.int32), None, None
     if picture.mode in ("L", "RGB") or picture.mode.startswith(("I;16", "F")):
         return np.asarray(picture), None, None
     return np.asarray(picture.convert("RGB")), None, None

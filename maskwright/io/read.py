@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 from numpy.typing import NDArray
 
 from maskwright.errors import FormatError, InputError
@@ -16,8 +17,9 @@ from maskwright.io.dicom import DICOM_SUFFIXES, decode_dicom, is_dicom
 from maskwright.io.georeference import filled, missing_pixels
 from maskwright.io.image import BY_PIXELS, Image, stored
 from maskwright.io.nifti import is_nifti
-from maskwright.io.raster import decode_raster
+from maskwright.io.raster import decode_raster, opened_picture
 from maskwright.io.tiff import SIGNATURES, decode_tiff
+from maskwright.io.video import is_video
 from maskwright.io.volume import slice_of
 from maskwright.io.volumes import decode_volume, kept_open
 
@@ -50,7 +52,7 @@ def decode(path: Path) -> Decoded:
         InputError: the file is not there or may not be read.
     """
     if path.is_dir():
-        raise FormatError(f"{path}: is a folder; expected an image file.")
+        raise FormatError(f"{path}: is a folder; expected an image file. Folders, volumes and zarr are for `maskwright predict`.")
     part = slice_of(path)
     if part is not None:
         return kept_open(part[0]).decoded(part[1])
@@ -58,7 +60,8 @@ def decode(path: Path) -> Decoded:
     if reader is None and is_dicom(path):
         reader = decode_dicom
     if reader is None:
-        raise FormatError(f"{path}: suffix {path.suffix!r} is not known; images end in {', '.join(IMAGE_SUFFIXES)}.")
+        video = " Videos are read by maskwright.frames and `maskwright predict`." if is_video(path) else ""
+        raise FormatError(f"{path}: suffix {path.suffix!r} is not known; images end in {', '.join(IMAGE_SUFFIXES)}.{video}")
     try:
         with path.open("rb") as file:
             head = file.read(4)
@@ -73,8 +76,8 @@ def decode(path: Path) -> Decoded:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}). Check the permissions and the disk.") from error
 
 
-def read_image(source: str | Path | NDArray[Any] | Image) -> Image:
-    """Read one picture: a path, an array (H, W) or (H, W, C), or an Image, which is handed back as it is.
+def read_image(source: str | Path | NDArray[Any] | PIL.Image.Image | Image) -> Image:
+    """Read one picture: a path, an array (H, W) or (H, W, C), Pillow's image, or an Image, which is handed back as it is.
 
     Palettes become RGB, alpha is dropped, EXIF orientation is applied, depth is kept.
 
@@ -89,12 +92,18 @@ def read_image(source: str | Path | NDArray[Any] | Image) -> Image:
         if part is not None:
             return kept_open(part[0]).image(part[1])
         return _image(path, decode(path))
-    if hasattr(source, "__array_interface__"):
+    if isinstance(source, PIL.Image.Image):
+        return _image(None, opened_picture(source))
+    if isinstance(source, np.ndarray) or hasattr(source, "__array_interface__"):
         return Image.from_array(source)
-    raise InputError(f"an image was given as {type(source).__name__}; expected a path or an array (height, width, channels).")
+    ways = {"Tensor": ": give tensor.permute(1, 2, 0).cpu().numpy()", "VideoFrame": ": give its .pixels"}
+    raise InputError(
+        f"an image was given as {type(source).__name__}{ways.get(type(source).__name__, '')}; "
+        "expected a path, an array (height, width, channels) or a Pillow image."
+    )
 
 
-def _image(path: Path, found: Decoded) -> Image:
+def _image(path: Path | None, found: Decoded) -> Image:
     missing = _missing(found) if found.georeference else None
     if found.palette is not None:
         pixels = found.palette[found.pixels]
@@ -103,7 +112,7 @@ def _image(path: Path, found: Decoded) -> Image:
         image = Image(pixels, path, orientation=found.orientation, container=found.container)
     else:
         value_range = found.value_range or (BY_PIXELS if found.top is None else (0.0, float(found.top)))
-        pixels = stored(found.pixels, str(path))
+        pixels = stored(found.pixels, str(path or "Pillow image"))
         if found.georeference is not None:
             lost = missing_pixels(pixels, found.georeference.nodata)[1]
             pixels = filled(pixels, lost if found.covered is None else lost | ~found.covered[:, :, None])

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maskwright.errors import InputError
-from maskwright.io.image import Image
+from maskwright.io.image import Image, nominal_range
 
 MOST_ZOOM = 16
 # The tracer follows these through free sizes, which Python's own min and max would fix.
@@ -138,6 +138,18 @@ class Preprocess:
         low, high = self.ends(image)
         scaled = (pixels.astype(np.float32) - np.float32(low)) / np.float32(max(high - low, 1e-6))
         return np.clip(scaled, 0, 1) if self.scaling == "percentile" else scaled
+
+    def doubt(self, image: Image) -> str | None:
+        """What a person should know whose image is scaled by "range", as 8-bit images are, and looks like another kind."""
+        pixels = image.pixels
+        if self.scaling != "range" or pixels.dtype == np.uint8:
+            return None
+        if pixels.dtype.kind == "f":
+            told = "its floats go beyond 0 to 1, so their lowest and highest became black and white; give 0 to 255 as uint8."
+            return None if image.value_range == (0.0, 1.0) else told
+        told = f"as {pixels.dtype} it is all but black, for no value is above 255; give values of 8 bits as uint8."
+        narrow = image.value_range == nominal_range(pixels) and pixels.min() >= 0 and pixels.max() <= np.iinfo(np.uint8).max
+        return told if narrow else None
 
     def ends(self, image: Image) -> tuple[float, float]:
         """The values of an image that become 0 and 1, before mean and std."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from maskwright.errors import CheckpointError, InputError
 from maskwright.inference import tiled
 from maskwright.inference.predictor import Failure, Predictor
 from maskwright.io.image import Image
+from maskwright.io.read import read_image
 from maskwright.transforms import Preprocess
 
 from .conftest import CLASSES, picture
@@ -230,6 +232,43 @@ def test_sources_are_read_only_a_few_ahead(predictor):
 def test_answers_keep_their_order(predictor):
     sizes = [(h, 60 - h) for h in range(5, 50, 4)]
     assert [a.labels.shape for a in predictor.many(picture(*hw) for hw in sizes)] == sizes
+
+
+def test_an_array_may_be_filled_anew_with_the_next_frame(predictor, monkeypatch):
+    from maskwright.inference import predictor as module
+
+    frames = [picture(20, 30, seed=k) for k in range(5)]
+    expected = [predictor(frame).labels for frame in frames]
+
+    def camera():
+        held = np.empty_like(frames[0])
+        for frame in frames:
+            held[...] = frame
+            yield held
+
+    def late(source):
+        time.sleep(0.02)  # until the camera has filled it again
+        return read_image(source)
+
+    monkeypatch.setattr(module, "read_image", late)
+    for found, labels, frame in zip(predictor.many(camera()), expected, frames, strict=True):
+        assert np.array_equal(found.labels, labels)
+        assert np.array_equal(found.image.pixels[..., : frame.shape[-1]].ravel(), frame.ravel())
+
+
+def test_a_stack_is_several_images(predictor):
+    stack = np.stack([picture(9, 8, seed=k) for k in range(3)])[..., None]
+    for found, one in zip(predictor.many(stack), stack, strict=True):
+        assert np.array_equal(found.labels, predictor(one).labels)
+
+
+def test_values_that_look_like_another_range_are_said(predictor):
+    image = picture(20, 30)
+    assert not predictor(image).image.remarks
+    assert not predictor(image / np.float32(255)).image.remarks
+    assert "floats go beyond 0 to 1" in predictor(image.astype(np.float32)).image.remarks[0]
+    assert "no value is above 255" in predictor(image.astype(np.uint16)).image.remarks[0]
+    assert not predictor(image.astype(np.uint16) * 257).image.remarks
 
 
 def test_many_says_how_it_wants_to_be_called(predictor):

@@ -105,7 +105,16 @@ def test_each_image_has_the_answer_that_it_has_alone(run, monkeypatch):
         torch.testing.assert_close(one.probs, other.probs, atol=1e-5, rtol=1e-5)
         assert (one.labels == other.labels).mean() > 0.999
     passes.clear()
-    assert len(list(predictor.many(iter(images), live=True))) == 6
+    told: list[str] = []
+
+    def camera():
+        for k, image in enumerate(images):
+            told.append(f"take {k}")
+            yield image
+
+    for k, _ in enumerate(predictor.many(camera(), live=True)):
+        told.append(f"answer {k}")
+    assert told == [f"{what} {k}" for k in range(6) for what in ("take", "answer")]
     assert passes == [1] * 6
 
     def too_large(x):

@@ -42,7 +42,7 @@ def test_array_types_and_their_ranges(given, stored, value_range):
         (np.zeros((0, 4)), r"shape \(0, 4\).*none 0"),
         (np.zeros((3, 20, 30)), r"looks like \(channels, height, width\); give array.transpose\(1, 2, 0\)"),
         (np.array([[0.0, np.nan], [np.inf, 1]]), "array: 2 of 4 values are NaN or infinite; replace them"),
-        (np.zeros((2, 2), np.int64), r"type int64 cannot be used as pixels.*astype\(numpy.float32\)"),
+        (np.zeros((2, 2), np.int64), r"type int64 cannot be used as pixels.*astype\(numpy.uint8\)"),
         (np.zeros((2, 2), complex), "type complex128 cannot be used"),
     ],
 )
@@ -126,3 +126,20 @@ def test_large_scene_is_sampled_for_its_contrast():
 def test_the_files_own_window_is_what_people_see():
     image = Image(np.array([[[-1000], [-160], [40], [240], [3000]]], np.int16), window=(-160.0, 240.0))
     assert image.to_uint8()[0, :, 0].tolist() == [0, 0, 128, 255, 255]  # (40 + 160) / 400 is the middle
+
+
+def test_masked_values_are_not_measured():
+    pixels = np.arange(24, dtype=np.float32).reshape(4, 3, 2)
+    pixels[0, 0], pixels[1, 1, 0] = np.nan, 1e6
+    gone = np.zeros(pixels.shape, bool)
+    gone[0, 0], gone[1, 1, 0] = True, True
+    image = Image.from_array(np.ma.MaskedArray(pixels, gone))
+    assert np.argwhere(image.missing).tolist() == [[0, 0]]
+    band = np.delete(pixels[:, :, 0].ravel(), [0, 4])
+    assert image.pixels[1, 1, 0] == image.pixels[0, 0, 0] == pytest.approx(band.mean())
+    assert Image.from_array(np.ma.MaskedArray(np.zeros((2, 2), np.uint8))).missing is None
+
+
+def test_a_stack_is_several_pictures():
+    with pytest.raises(InputError, match="is a stack of pictures; give list\\(stack\\)"):
+        Image.from_array(np.zeros((5, 4, 4, 3), np.uint8))

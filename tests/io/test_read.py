@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import struct
 import zlib
+from pathlib import Path
 
 import imagecodecs
 import numpy as np
 import PIL.Image
 import pytest
+import torch
 
 from maskwright.errors import FormatError, InputError
 from maskwright.io import IMAGE_SUFFIXES, read_image
@@ -152,8 +154,43 @@ def test_arrays_and_images_are_taken(tmp_path):
     image = read_image(RGB)
     assert np.array_equal(image.pixels, RGB)
     assert read_image(image) is image
-    with pytest.raises(InputError, match="given as list; expected a path or an array"):
+    with pytest.raises(InputError, match="given as list; expected a path, an array"):
         read_image([[1]])
+
+
+def pillows(tmp_path) -> list[Path]:
+    """Files of every kind that Pillow opens otherwise than we read arrays."""
+    rng = np.random.default_rng(3)
+    colours = PIL.Image.fromarray(rng.integers(0, 256, (12, 9, 3), np.uint8))
+    turned = PIL.Image.Exif()
+    turned[0x0112] = 6
+    colours.quantize(7).save(tmp_path / "palette.png")
+    colours.convert("CMYK").save(tmp_path / "cmyk.jpg")
+    colours.convert("RGBA").save(tmp_path / "rgba.png")
+    colours.convert("LA").save(tmp_path / "la.png")
+    colours.convert("1").save(tmp_path / "bits.png")
+    colours.save(tmp_path / "turned.png", exif=turned)
+    PIL.Image.fromarray(rng.integers(0, 65536, (12, 9)).astype(np.uint16)).save(tmp_path / "deep.png")
+    return sorted(tmp_path.iterdir())
+
+
+def test_pillows_image_is_what_its_file_is(tmp_path):
+    for file in pillows(tmp_path):
+        with PIL.Image.open(file) as picture:
+            found, expected = read_image(picture), read_image(file)
+        assert np.array_equal(found.pixels, expected.pixels), file
+        assert (found.value_range, found.orientation) == (expected.value_range, expected.orientation), file
+        assert found.path is None
+    wide = read_image(PIL.Image.fromarray(np.array([[70000, -5]], np.int32)))
+    assert wide.pixels.ravel().tolist() == [70000, -5]
+
+
+def test_what_is_no_picture_says_what_to_give(tmp_path):
+    with pytest.raises(InputError, match=r"given as Tensor: give tensor.permute\(1, 2, 0\).cpu\(\).numpy\(\); expected a path"):
+        read_image(torch.zeros(3, 4, 5))
+    (tmp_path / "drive.mp4").write_bytes(b"x")
+    with pytest.raises(FormatError, match=r"Videos are read by maskwright\.frames"):
+        read_image(tmp_path / "drive.mp4")
 
 
 def test_suffix_that_lies_between_formats(tmp_path):
