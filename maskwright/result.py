@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from numbers import Integral, Number
 from pathlib import Path
 from typing import Any
 
@@ -117,11 +119,14 @@ class Segmentation:
 
         Shapes:
             image: another picture of the same H and W to draw on; default: the one this answers
+            alpha: from 0, the picture alone with contours, to 1, flat colours
             returns: (H, W, 3) uint8 without a legend; with it, higher by the legend and enlarged where text would not fit
 
         Raises:
-            InputError: there is no picture to draw on, or its size differs.
+            InputError: there is no picture to draw on, its size differs, or alpha is none.
         """
+        if not 0 <= alpha <= 1:
+            raise InputError(f"{self.name}: alpha={alpha}; expected a number from 0 to 1.")
         ground = self._ground(image, "an overlay", "; give one, or use colour() for the labels alone")
         if self.instances is not None:
             found = self.instances
@@ -151,14 +156,16 @@ class Segmentation:
             feather_px: width of the soft border on each side, 0 for a hard one
 
         Raises:
-            InputError: there is no picture, or nothing of what keep says is known.
+            InputError: there is no picture, nothing of what keep says is known, or a length is negative or not finite.
         """
         picture = self._ground(None, "a blurred background").to_uint8()
+        radius_px, feather_px = self._length("radius_px", radius_px), self._length("feather_px", feather_px)
         return blurred_behind(picture, self.kept(keep), radius_px, feather_px)
 
     def cutout(self, *, keep: Keep | None = None, feather_px: float = FEATHER_PX) -> NDArray[np.uint8]:
         """What is kept, everything else transparent: (H, W, 4) uint8, red, green, blue and opacity. See blur_background."""
-        return cut_out(self._ground(None, "a cutout").to_uint8(), self.kept(keep), feather_px)
+        picture = self._ground(None, "a cutout").to_uint8()
+        return cut_out(picture, self.kept(keep), self._length("feather_px", feather_px))
 
     def replace_background(
         self,
@@ -170,12 +177,14 @@ class Segmentation:
         """What is kept before another background, (H, W, 3) uint8. See blur_background.
 
         Args:
-            background: red, green and blue in 0..255; or a picture or its path, scaled to cover the image, its middle kept
+            background: red, green and blue, whole numbers in 0..255; or a picture or its path, scaled to cover the image, its
+                middle kept
         """
         picture, kept = self._ground(None, "another background").to_uint8(), self.kept(keep)
+        feather_px = self._length("feather_px", feather_px)
         if isinstance(background, tuple):
-            if len(background) != 3 or not all(0 <= value <= 255 for value in background):
-                raise InputError(f"{self.name}: the background {background} is no colour; expected three numbers in 0..255.")
+            if len(background) != 3 or not all(0 <= value <= 255 and int(value) == value for value in background):
+                raise InputError(f"{self.name}: the background {background} is no colour; expected whole numbers in 0..255.")
             return put_before(picture, kept, flat(background, kept.shape), feather_px)
         ground = covering(read_image(background).to_uint8(), kept.shape)
         return put_before(picture, kept, ground, feather_px)
@@ -186,7 +195,7 @@ class Segmentation:
         Raises:
             InputError: a name or an id is not known, or nothing is said and the classes have no background.
         """
-        wanted = [keep] if isinstance(keep, (str, int)) else keep
+        wanted: Any = [keep] if isinstance(keep, (str, Number)) else keep  # numpy's numbers too
         if wanted is None:
             if self.classes.background is None:
                 names = ", ".join(self.classes.names)
@@ -197,6 +206,11 @@ class Segmentation:
             kept |= self._pixels_of(one)
         return kept
 
+    def _length(self, name: str, px: float) -> float:
+        if not (math.isfinite(px) and px >= 0):
+            raise InputError(f"{self.name}: {name}={px}; expected 0 or more pixels.")
+        return px
+
     def _pixels_of(self, one: str | int) -> NDArray[np.bool_]:
         found = self.instances
         if isinstance(one, str):
@@ -206,6 +220,8 @@ class Segmentation:
             covered = np.asarray(self.labels == self.classes.ids[self.classes.names.index(one)])
             masks = [] if found is None else [mask for mask, name in zip(found.masks, found.names, strict=True) if name == one]
         else:
+            if isinstance(one, bool) or not isinstance(one, Integral):
+                raise InputError(f"{self.name}: keep={one!r}; expected names of classes or ids of objects.")
             covered = np.zeros(self.labels.shape, bool)
             masks = [] if found is None else [mask for mask, i in zip(found.masks, found.all_ids, strict=True) if i == one]
             if not masks:
@@ -248,6 +264,7 @@ class Segmentation:
         Raises:
             InputError: probabilities or objects are wanted but there are none, a format is unknown, or a file cannot be written.
         """
+        formats = [formats] if isinstance(formats, str) else formats
         if probabilities and self.probs is None:
             raise InputError(f"{self.name}: no probabilities were kept; ask for them when predicting.")
         georeference = self.image.georeference if self.image else None

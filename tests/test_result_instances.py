@@ -230,3 +230,30 @@ def test_deep_pictures_are_shown_in_8_bits():
 def test_without_a_picture(make):
     with pytest.raises(InputError, match=r"image: a .* needs a picture; give one"):
         getattr(Segmentation.of_instances(two_ships()), make)()
+
+
+def test_what_to_keep_may_be_a_number_of_numpy():
+    found = Segmentation.of_instances(two_ships(), IMAGE)
+    first = found.instances.all_ids[0]
+    assert np.array_equal(found.kept(first), found.kept(int(first)))
+    assert found.kept(list(found.instances.all_ids)).sum() > found.kept(first).sum()
+    for wrong in (True, 1.0, [1.5]):
+        with pytest.raises(InputError, match="expected names of classes or ids of objects"):
+            found.kept(wrong)
+
+
+@pytest.mark.parametrize("length", [-1, float("nan"), float("inf")])
+def test_lengths_that_are_none(length):
+    found = Segmentation.of_instances(two_ships(), IMAGE)
+    with pytest.raises(InputError, match=r"radius_px=.*expected 0 or more pixels"):
+        found.blur_background(length)
+    with pytest.raises(InputError, match=r"feather_px=.*expected 0 or more pixels"):
+        found.cutout(feather_px=length)
+    with pytest.raises(InputError, match=r"alpha=.*expected a number from 0 to 1"):
+        found.overlay(alpha=length)
+
+
+def test_a_colour_of_shares_is_none():
+    found = Segmentation.of_instances(two_ships(), IMAGE)
+    with pytest.raises(InputError, match="is no colour; expected whole numbers"):
+        found.replace_background((0.5, 0.5, 0.5))

@@ -288,7 +288,7 @@ def predict(
     default = Path("predictions") / sources[0].resolve().stem
     wishes: dict[str, Any] = {
         "overlay": overlay, "probabilities": probabilities, "stored_orientation": stored_orientation,
-        "formats": format_.split(",") if format_ else [], "blur_background_px": blur_background,
+        "formats": [name.strip() for name in (format_ or "").split(",") if name.strip()], "blur_background_px": blur_background,
         "vector_crs": vector_crs, "simplify": simplify, "slice_axis": slice_axis,
     }  # fmt: skip
     if out is None:

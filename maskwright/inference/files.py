@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from maskwright.inference.pictures import PictureWork
 from maskwright.inference.predictor import Failure, Predictor
 from maskwright.inference.video import VideoReport, check_videos, is_answered, predict_videos
 from maskwright.inference.volumes import VolumeReport, VolumeWork, share_formats
+from maskwright.io.nifti_axes import AXES
 from maskwright.io.video import is_video
 from maskwright.io.volumes import is_volume_file
 from maskwright.io.write import write_text
@@ -111,10 +113,15 @@ def predict_files(
     """
     given = [Path(s) for s in ([sources] if isinstance(sources, (str, Path)) else sources)]
     out = Path(out)
-    formats, blur_background_px = list(formats), None if blur_background_px is None else float(blur_background_px)
+    formats = [formats] if isinstance(formats, str) else list(formats)
+    blur_background_px = None if blur_background_px is None else _blur(predictor, float(blur_background_px))
     wishes = {"overlay": overlay, "probabilities": probabilities, "stored_orientation": stored_orientation, "formats": formats}
     wishes |= {"blur_background_px": blur_background_px, "vector_crs": vector_crs, "simplify": float(simplify)}
     journal = Journal(out, job_of(predictor, given, slice_axis=slice_axis, **wishes))
+    if workers < 1:
+        raise InputError(f"workers={workers}: expected one or more.")
+    if slice_axis not in AXES:
+        raise InputError(f"--slice-axis {slice_axis!r}: expected one of {', '.join(AXES)}.")
     if len(given) == 1 and not given[0].exists():
         raise InputError(f"{given[0]}: no such file or folder; name an image, a volume, a video, or a folder of them.")
     videos = [source for source in given if is_video(source) and not source.is_dir()]
@@ -216,6 +223,19 @@ def _shared(predictor: Predictor, planned: Sequence[Job], pictures: PictureWork)
     return [job for job in planned if job not in large], work
 
 
+def _blur(predictor: Predictor, radius_px: float) -> float:
+    """The radius, if there can be a picture with a blurred background."""
+    if not (math.isfinite(radius_px) and radius_px >= 0):
+        raise InputError(f"--blur-background {radius_px}: expected a radius of 0 px or more.")
+    if predictor.classes.background is None:
+        names = ", ".join(predictor.classes.names)
+        raise InputError(
+            f"--blur-background: the model's classes ({names}) have no background; "
+            "in Python say what stays sharp: found.blur_background(keep=...)."
+        )
+    return radius_px
+
+
 def _said_once(remark: str, about: Sequence[Path]) -> str:
     more = f" and {len(about) - 1} more" if len(about) > 1 else ""
     return f"{min(about)}{more}: {remark}"
@@ -224,6 +244,10 @@ def _said_once(remark: str, about: Sequence[Path]) -> str:
 def _formats(predictor: Predictor, given: Sequence[str], *, probabilities: bool) -> list[str]:
     """The formats of pictures' answers: those that were given, else labels, and of objects their ids as well."""
     formats = list(given) or ([LABELS, "ids"] if predictor.finds_objects else [LABELS])
+    unknown = [name for name in formats if name not in (*OF_CLASSES, *ENDINGS)]
+    if unknown:
+        known = ", ".join(dict.fromkeys([*OF_CLASSES, *(ENDINGS if predictor.finds_objects else ())]))
+        raise InputError(f"--format {','.join(unknown)}: of pictures this model writes {known}; of volumes labels and nifti.")
     of_objects = checked(name for name in formats if name not in OF_CLASSES)
     if of_objects and not predictor.finds_objects:
         raise InputError(f"--format {','.join(of_objects)} holds objects, this model finds classes only; leave it out.")

@@ -95,7 +95,7 @@ def check_free(
                 raise InputError(f"{job.source}: {path} would hold a volume's answer too. Predict them into different folders.")
             if other is not job:
                 raise InputError(
-                    f"{other.source} and {job.source}: both would write {path}. Predict them into different folders."
+                    f"{other.source} and {job.source}: both would write {path}. Rename one, or choose different folders."
                 )
             if resolved[job.folder] / path.name in inputs:
                 raise InputError(f"{path}: is an input; its answer would take its place. Choose another folder with --out.")

@@ -109,6 +109,9 @@ class Journal:
         """The work begins: hold the journal."""
         try:
             self._out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(explanation(self._out, error)) from error
+        try:
             self._open = self._file.open("ab", buffering=0)
             other = not _held(self._open) or os.fstat(self._open.fileno()).st_ino != self._file.stat().st_ino
             other = other or self._file.read_text(encoding="utf-8", errors="replace") != self._text

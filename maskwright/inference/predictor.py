@@ -159,6 +159,9 @@ class Predictor:
         wishes |= {"runtime": runtime, "overlap": overlap}
         return cls(model, manifest, min_score=min_score, run=run, **wishes)  # type: ignore[arg-type]  # as declared
 
+    def __reduce__(self) -> str:
+        raise TypeError("a Predictor cannot be copied or pickled; load the run in each process: maskwright.load(run).")
+
     @property
     def runtime(self) -> str:
         """What the next image runs on, for people: "cpu bf16" on torch, "cpu openvino bf16"."""

@@ -202,18 +202,20 @@ def series_in(folder: Path, files: Iterable[Path]) -> tuple[list[DicomVolume], l
     """The volumes that DICOM files make up, and the files or series that make none, each with the reason in one sentence.
 
     Files that state no position (X-rays) and files with frames are volumes of their own. Segmentations lying among the images
-    are left aside without a word. A file copied twice counts once.
+    are left aside without a word; alone they make no volume. A file copied twice counts once.
 
     Raises:
         MissingExtraError: pydicom is not installed.
     """
     by_series: dict[str, dict[str, tuple[Path, Dataset]]] = {}
     failed: list[tuple[Path, str]] = []
+    aside: list[Path] = []
     for file in files:
         try:
             header = read_header(file)
             with damage_said(file):
                 if header.get("SOPClassUID") in SEGMENTATIONS:
+                    aside.append(file)
                     continue
                 check_picture(file, header)
                 alone = frames_of(header) > 1 or position_of(header) is None
@@ -222,6 +224,8 @@ def series_in(folder: Path, files: Iterable[Path]) -> tuple[list[DicomVolume], l
             continue
         key = str(header.get("SOPInstanceUID" if alone else "SeriesInstanceUID", file))
         by_series.setdefault(key, {}).setdefault(str(header.get("SOPInstanceUID", file)), (file, header))
+    if not by_series:
+        failed += [(file, f"{file}: holds a segmentation, no image; give the images that it was made of.") for file in aside]
     return _volumes(folder, by_series, failed), failed
 
 

@@ -53,8 +53,8 @@ class Image:
         remarks: what was done to the values that a reader of the answer should know, a sentence each
         georeference: where on the earth the pixels lie, of GeoTIFF files
         missing: (H, W) bool, true where a georeferenced file has no measurement (nodata, its mask, transparency), or a masked
-            array none in any band; the pixels hold the mean of their band there, answers and truths hold classes.ignore_id. None where
-            all pixels are measured
+            array none in any band; the pixels hold the mean of their band there, answers and truths hold classes.ignore_id. None
+            where all pixels are measured
     """
 
     pixels: NDArray[Any]

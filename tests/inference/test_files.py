@@ -13,10 +13,12 @@ import PIL.ImageOps
 import pytest
 import tifffile
 
+from maskwright.classes import ClassMap
 from maskwright.errors import InputError
 from maskwright.inference.files import predict_files
 from maskwright.inference.jobs import inputs_below, plan
 from maskwright.inference.orientation import as_stored
+from maskwright.inference.predictor import Predictor
 from maskwright.io import write
 from maskwright.io.image import Image
 from maskwright.result import Segmentation
@@ -300,3 +302,39 @@ def test_polygons_of_classes_are_written_at_their_place_and_remarks_are_said_onc
     assert "--vector-crs pixels" in placed.failed[0].reason
     with pytest.raises(InputError, match="no coordinates named 'utm'"):
         predict_files(predictor, sources, tmp_path / "no", formats=["geojson"], vector_crs="utm")
+
+
+@pytest.mark.parametrize(
+    ("wishes", "message"),
+    [
+        (
+            {"formats": ["png"]},
+            "--format png: of pictures this model writes labels, cog, geojson, gpkg; of volumes labels and nifti",
+        ),
+        ({"formats": ["nifti"]}, "--format nifti: of pictures"),
+        ({"blur_background_px": float("nan")}, "--blur-background nan: expected a radius of 0 px or more"),
+        ({"blur_background_px": -5}, "--blur-background -5.0: expected a radius"),
+        ({"workers": 0}, "workers=0: expected one or more"),
+        ({"slice_axis": "foo"}, "--slice-axis 'foo': expected one of auto"),
+    ],
+)
+def test_wishes_that_cannot_be_are_refused_before_any_work(predictor, tmp_path, wishes, message):
+    draw(tmp_path / "in", "a.png")
+    with pytest.raises(InputError, match=message):
+        predict_files(predictor, tmp_path / "in", tmp_path / "out", **wishes)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_blurred_background_needs_one(make_run, tmp_path):
+    draw(tmp_path / "in", "a.png")
+    predictor = Predictor.load(make_run(), device="cpu")
+    predictor.classes = ClassMap((3, 5, 7), ("thing", "another", "third"), background=None)
+    assert predictor.classes.background is None
+    with pytest.raises(InputError, match="have no background; in Python say what stays sharp"):
+        predict_files(predictor, tmp_path / "in", tmp_path / "out", blur_background_px=5)
+
+
+def test_a_place_that_cannot_be_made_is_said(predictor, tmp_path):
+    draw(tmp_path / "in", "a.png")
+    with pytest.raises(InputError, match="/proc/none: cannot be written"):
+        predict_files(predictor, tmp_path / "in", "/proc/none")

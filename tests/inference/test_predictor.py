@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -269,6 +271,12 @@ def test_values_that_look_like_another_range_are_said(predictor):
     assert "floats go beyond 0 to 1" in predictor(image.astype(np.float32)).image.remarks[0]
     assert "no value is above 255" in predictor(image.astype(np.uint16)).image.remarks[0]
     assert not predictor(image.astype(np.uint16) * 257).image.remarks
+
+
+def test_a_predictor_cannot_be_copied(predictor):
+    for copied in (copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match=r"load the run in each process: maskwright\.load"):
+            copied(predictor)
 
 
 def test_many_says_how_it_wants_to_be_called(predictor):
