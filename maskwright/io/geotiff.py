@@ -25,7 +25,7 @@ from maskwright.io.georeference import (
     keys_of,
     read_georeference,
 )
-from maskwright.io.write import atomic, full_disk
+from maskwright.io.write import atomic, write_bytes
 
 ALPHA = (1, 2)
 ASCII = 2
@@ -44,6 +44,11 @@ def rasterio_for(purpose: str) -> Any:
     except ImportError as error:
         raise MissingExtraError("rasterio", "geo", purpose) from error
     return rasterio
+
+
+def gdal_errors(rasterio: Any) -> tuple[type[Exception], ...]:
+    """What copying a file raises: GDAL's own errors pass through rasterio as they are."""
+    return rasterio.errors.RasterioError, rasterio._err.CPLE_BaseError
 
 
 def warped(points: NDArray[np.float64], source: str, target: str, purpose: str) -> NDArray[np.float64]:
@@ -170,16 +175,16 @@ def write_mask_cog(
         "driver": "GTiff", "width": w, "height": h, "count": 1, "dtype": stored.dtype.name, "crs": place.crs, "nodata": nodata,
         "transform": rasterio.Affine(*place.transform), "photometric": "minisblack" if palette is None else "palette",
     }  # fmt: skip
-    with rasterio.MemoryFile() as memory:
+    # Written to the disk by us: GDAL says nothing of a disk that is full when it closes a file.
+    with rasterio.MemoryFile() as memory, rasterio.MemoryFile(ext=".tif") as made:
         with memory.open(**profile) as file:
             file.write(stored, 1)
             file.update_tags(TIFFTAG_IMAGEDESCRIPTION=": ".join(ID_MARK))
             if palette is not None:
                 file.write_colormap(1, {k: (*map(int, colour), 255) for k, colour in enumerate(palette)})
-        with atomic(path) as temporary:
-            try:
-                with memory.open() as file:
-                    rasterio.shutil.copy(file, temporary, driver="COG", compress="deflate", overview_resampling="mode")
-            except rasterio.errors.RasterioError as error:
-                why = f"{path}: cannot be written as a cloud-optimised GeoTIFF ({error})."
-                raise InputError(why) from full_disk(Path(path)) or error
+        try:
+            with memory.open() as file:
+                rasterio.shutil.copy(file, made.name, driver="COG", compress="deflate", overview_resampling="mode")
+        except gdal_errors(rasterio) as error:
+            raise InputError(f"{path}: cannot be written as a cloud-optimised GeoTIFF ({error}).") from error
+        write_bytes(path, made.read())

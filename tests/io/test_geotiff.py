@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from maskwright.classes import ClassMap
 from maskwright.errors import InputError, MissingExtraError
 from maskwright.io import geotiff, read_image, write_mask
 from maskwright.io.georeference import Georeference, filled, missing_pixels
+from maskwright.io.write import disk_ends_it
 from maskwright.result import Segmentation
 from maskwright.sample import Sample
 
@@ -71,6 +73,21 @@ def test_a_cog_has_overviews_of_whole_ids(tmp_path):
         assert file.overviews(1) == [2, 4]
         assert set(np.unique(file.read(1, out_shape=(300, 275)))) == {0, 2}
         assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+
+
+def test_a_disk_that_is_full_leaves_no_cog(tmp_path, monkeypatch):
+    image = read_image(raster(tmp_path / "a.tif", drawn()))
+    write_mask(tmp_path / "m.tif", np.ones((6, 8), int), CLASSES, "cog", image.georeference)
+    before = (tmp_path / "m.tif").read_bytes()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(InputError, match=r"m\.tif: cannot be written, the disk is full .*kept as it was") as raised:
+        write_mask(tmp_path / "m.tif", np.zeros((6, 8), int), CLASSES, "cog", image.georeference)
+    assert disk_ends_it(raised.value)
+    assert (tmp_path / "m.tif").read_bytes() == before
 
 
 def test_the_transform_is_that_of_rasterio(tmp_path):
