@@ -94,27 +94,35 @@ def _channels_last(path: Path, pixels: NDArray[Any], axes: str) -> NDArray[Any]:
     """
     if pixels.ndim != len(axes) or not pixels.size:
         raise FormatError(f"{path}: the TIFF file is damaged (pixels of the shape {pixels.shape}). Copy or download it again.")
-    for letter in set(axes) - {"Y", "X"}:
-        if pixels.shape[axes.index(letter)] == 1:
-            pixels = pixels.squeeze(axes.index(letter))
-            axes = axes.replace(letter, "")
-    if axes == "YX":
-        return pixels
-    if axes in ("YXS", "YXC"):
-        return pixels
-    if axes in ("SYX", "CYX"):
-        return np.moveaxis(pixels, 0, 2)
-    if axes == "QYX":
-        # Written by tifffile from a bare array: the short axis holds the bands, whichever end it stands at.
-        first, _, last = pixels.shape
-        if last <= MOST_BANDS_OF_UNNAMED_AXIS < first:
-            return pixels
-        if first <= MOST_BANDS_OF_UNNAMED_AXIS:
-            return np.moveaxis(pixels, 0, 2)
-    raise FormatError(
-        f"{path}: the TIFF file holds a stack of the shape {pixels.shape} (axes {axes}); expected one image of height, width and "
-        f"channels. Split it into one file an image."
-    )
+    order = picture_axes(pixels.shape, axes)
+    if not order:
+        raise FormatError(
+            f"{path}: the TIFF file holds a stack of the shape {pixels.shape} (axes {axes}); expected one image of height, width "
+            f"and channels. Split it into one file an image."
+        )
+    pixels = pixels.reshape(picture_shape(pixels.shape, axes))
+    return np.moveaxis(pixels, 0, 2) if order == "SYX" else pixels
+
+
+def picture_axes(shape: tuple[int, ...], axes: str, most_bands: int = MOST_BANDS_OF_UNNAMED_AXIS) -> str:
+    """The order of a single picture, "YX", "YXS" or "SYX" with S for its bands, axes of length 1 left out; "" where it is none.
+
+    Args:
+        most_bands: of an axis before the others that has no name
+    """
+    kept = "".join(a for a, n in zip(axes, shape, strict=True) if n > 1 or a in "YX")
+    if kept != "QYX":
+        return {"YX": "YX", "YXS": "YXS", "YXC": "YXS", "SYX": "SYX", "CYX": "SYX"}.get(kept, "")
+    # Written by tifffile from a bare array: the short axis holds the bands, whichever end it stands at.
+    first, _, last = picture_shape(shape, axes)
+    if last <= MOST_BANDS_OF_UNNAMED_AXIS < first:
+        return "YXS"
+    return "SYX" if first <= most_bands else ""
+
+
+def picture_shape(shape: tuple[int, ...], axes: str) -> tuple[int, ...]:
+    """The lengths of the axes that picture_axes() speaks of."""
+    return tuple(n for a, n in zip(axes, shape, strict=True) if n > 1 or a in "YX")
 
 
 def plain_colours(path: Path, pixels: NDArray[Any], page: Any) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:

@@ -14,12 +14,20 @@ from maskwright.errors import FormatError
 from maskwright.io.decoded import LIMIT_VARIABLE, pixel_limit
 from maskwright.io.geotiff import ALPHA, mask_page, place_of
 from maskwright.io.image import stored
-from maskwright.io.tiff import BROKEN, MOST_BANDS_OF_UNNAMED_AXIS, PALETTE, only_image, plain_colours
-from maskwright.io.tiff_segments import Segments, segment_hw
+from maskwright.io.tiff import (
+    BROKEN,
+    MOST_BANDS_OF_UNNAMED_AXIS,
+    PALETTE,
+    only_image,
+    picture_axes,
+    picture_shape,
+    plain_colours,
+)
+from maskwright.io.tiff_segments import Segments, Straight, segment_hw
 
 # Deflate packs at most 1030 to 1; files beyond the pixel limit that claim more than this are not believed.
 MOST_PACKED = 2000
-_PAGES = {"YX": "one", "YXS": "one", "YXC": "one", "SYX": "one", "CYX": "many", "QYX": "many"}
+MOST_PAGES = 16 * MOST_BANDS_OF_UNNAMED_AXIS  # that are bands, where the file does not name them
 
 
 class TiffWindows:
@@ -40,11 +48,11 @@ class TiffWindows:
         try:
             series = only_image(path, self._tiff)
             self._page: Any = series.keyframe
-            self._pages = pages = _band_pages(path, series)
+            self._pages = pages = [page for page in series.pages if page is not None]
+            self._samples = _samples(path, series, pages)
             for page in pages:
                 _check_whole(path, self._page, page)
                 _check_claim(path, self._page, page)
-            self._samples = Segments(self._page, pages)
             self.hw = self._samples.hw
             self.place, self.remarks = place_of(path, self._page)
             self.voids, self.nodata = self.place is not None, self.place.nodata if self.place else None
@@ -126,28 +134,46 @@ def _damaged(path: Path, error: BaseException) -> FormatError:
     return FormatError(f"{path}: the TIFF file is cut short or damaged ({error}). Copy or download it again.")
 
 
-def _band_pages(path: Path, series: Any) -> list[Any]:
-    """The pages that hold the picture's bands, in order: mostly a single one.
+def _samples(path: Path, series: Any, pages: list[Any]) -> Segments | Straight:
+    """The picture's values, from the pages that hold its bands in order (mostly a single one) or straight from the file.
 
     Raises:
-        FormatError: the axes are those of a stack, or the picture is stored turned.
+        FormatError: the axes are those of a stack, the picture is stored turned, or there are pages of something else.
     """
-    axes, shape = series.axes, series.shape
-    squeezed = "".join(a for a, n in zip(axes, shape, strict=True) if n > 1 or a in "YX")
-    pages = [page for page in series.pages if page is not None]
-    single = len(pages) == 1
-    bands = shape[axes.index(squeezed[0])] if squeezed in ("CYX", "QYX") else 1
-    if squeezed not in _PAGES or (not single and (bands > MOST_BANDS_OF_UNNAMED_AXIS * 16 or len(pages) != bands)):
+    page, order = series.keyframe, picture_axes(series.shape, series.axes, MOST_PAGES)
+    if not order:
         raise FormatError(
-            f"{path}: the TIFF file holds a stack of the shape {shape} (axes {axes}); expected one image of height, width and "
-            f"channels. Split it into one file an image."
+            f"{path}: the TIFF file holds a stack of the shape {series.shape} (axes {series.axes}); expected one image of "
+            f"height, width and channels. Split it into one file an image."
         )
-    tag = series.keyframe.tags.get("Orientation")
-    if tag is not None and tag.value in range(2, 9) and place_of(path, series.keyframe)[0] is None:
+    tag = page.tags.get("Orientation")
+    if tag is not None and tag.value in range(2, 9) and place_of(path, page)[0] is None:
         raise FormatError(
             f"{path}: the picture is stored turned (orientation {tag.value}) and too large for memory; store it upright."
         )
-    return pages
+    if math.prod(page.shape) * len(pages) == math.prod(series.shape) and (len(pages) == 1 or order == "SYX"):
+        return Segments(page, pages)
+    return _in_one_piece(path, series, order)
+
+
+def _in_one_piece(path: Path, series: Any, order: str) -> Straight:
+    """A picture that has other pages than bands: ImageJ states the first of many in files beyond 4 GB, tifffile may state rows.
+
+    Raises:
+        FormatError: its values do not stand one after the other, or the file is cut short.
+    """
+    page, sizes = series.keyframe, dict(zip(order, picture_shape(series.shape, series.axes), strict=True))
+    if series.dataoffset is None:
+        raise FormatError(
+            f"{path}: the TIFF file holds an image of the shape {series.shape} in pages of {page.shape}, compressed or apart; "
+            f"expected a page for each channel, or one for all. Write it again as OME-TIFF."
+        )
+    planes, depth = (sizes.get("S", 1), 1) if order == "SYX" else (1, sizes.get("S", 1))
+    found = Straight(page, page, series.dataoffset, (sizes["Y"], sizes["X"]), planes, depth)
+    file_bytes = page.parent.filehandle.size
+    if found.end > file_bytes:
+        raise FormatError(f"{path}: the TIFF file is cut short (its data reach beyond {file_bytes} bytes). Copy it again.")
+    return found
 
 
 def _check_whole(path: Path, keyframe: Any, page: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 import tifffile
@@ -52,6 +54,52 @@ def test_a_page_for_each_band_in_ome_tiff(tmp_path):
     path = tmp_path / "a.ome.tif"
     tifffile.imwrite(path, RGB.transpose(2, 0, 1)[:2], photometric="minisblack", metadata={"axes": "CYX"}, ome=True)
     check_parts(path)
+
+
+def with_one_page(path):
+    """Cut the chain of pages after the first, as ImageJ writes files beyond 4 GB."""
+    with tifffile.TiffFile(path) as tiff:
+        order, first, count = tiff.byteorder, tiff.pages[0].offset, len(tiff.pages[0].tags)
+    with path.open("r+b") as file:
+        file.seek(first + 2 + 12 * count)
+        file.write(struct.pack(order + "I", 0))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_imagej_states_the_first_channel_alone(tmp_path, kind):
+    pixels = RGB.transpose(2, 0, 1).astype(kind) * kind(1 if kind == np.uint8 else 200)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, imagej=True, metadata={"axes": "CYX"})
+    with_one_page(tmp_path / "a.tif")
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        assert len(tiff.pages) == 1
+    assert open_windows(tmp_path / "a.tif").channels == 3
+    check_parts(tmp_path / "a.tif")
+
+
+def test_the_first_of_many_pages_alone_in_a_file_that_is_cut(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        tiff.write(RGB.transpose(2, 0, 1), photometric="minisblack", metadata={"axes": "CYX"}, truncate=True)
+    check_parts(tmp_path / "a.tif")
+    (tmp_path / "a.tif").write_bytes((tmp_path / "a.tif").read_bytes()[:-9])
+    with pytest.raises(FormatError, match=r"a.tif: the TIFF file is cut short \(its data reach beyond"):
+        open_windows(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("height", [300, 101])  # more than the bands that pages could be, and as many
+def test_bands_last_in_a_page_for_each_row(tmp_path, height):
+    pixels = RGB[:height]
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack", planarconfig=None)
+    whole, found = read_image(tmp_path / "a.tif").pixels, open_windows(tmp_path / "a.tif")
+    assert np.array_equal(whole, pixels)
+    assert found.hw == (height, 500)
+    assert np.array_equal(found.read(slice(20, 90), slice(100, 400)), pixels[20:90, 100:400])
+    found.close()
+
+
+def test_compressed_rows_as_pages_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", RGB, photometric="minisblack", planarconfig=None, compression="zlib")
+    with pytest.raises(FormatError, match=r"a.tif: .* in pages of \(500, 3\), compressed or apart; .* Write it again"):
+        open_windows(tmp_path / "a.tif")
 
 
 def test_an_ome_tiff_of_a_file_for_each_band(tmp_path):
