@@ -121,11 +121,15 @@ def _alpha_band(page: Any) -> int | None:
 
 
 def claimed(path: Path) -> tuple[int, int]:
-    """Pixels and bands that the first page of a TIFF file claims; 0 where it is too damaged to say."""
+    """Pixels and bands that the image of a TIFF file claims; 0 where the file is too damaged to say, or holds several."""
     try:
         with tifffile.TiffFile(path) as tiff:
-            page: Any = tiff.pages[0]
-            return int(page.imagewidth) * int(page.imagelength), int(page.samplesperpixel)
+            series = only_image(path, tiff)
+            order, page = picture_axes(series.shape, series.axes, MOST_PAGES), series.keyframe
+            if not order:
+                return int(page.imagewidth) * int(page.imagelength), int(page.samplesperpixel)
+            sizes = dict(zip(order, picture_shape(series.shape, series.axes), strict=True))
+            return sizes["Y"] * sizes["X"], sizes.get("S", 1)
     except BROKEN:
         return 0, 0
 
