@@ -23,7 +23,7 @@ class Segments:
         self._page, self._pages = page, pages
         self.hw = int(page.imagelength), int(page.imagewidth)
         self._straight: list[Straight] = []
-        if page.is_contiguous and _plain_bytes(page):
+        if page.is_final and _plain_bytes(page):  # final: no order of bits and no differences to undo
             self._straight = [Straight(one, page, one.dataoffsets[0], self.hw, *self._planes()) for one in pages]
         self._pieces = Pieces()
 

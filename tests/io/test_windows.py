@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from PIL import Image
 
 from maskwright.errors import FormatError, InputError
 from maskwright.io.measured import Measured
@@ -123,6 +124,13 @@ def test_an_ome_tiff_of_a_file_for_each_band(tmp_path):
         found = open_windows(tmp_path / "0.ome.tif")
         assert np.array_equal(found.read(*WINDOWS[1]), RGB[WINDOWS[1]][..., :2])
         found.close()
+
+
+def test_bits_that_are_stored_the_other_way_round(tmp_path):
+    Image.fromarray(RGB).save(tmp_path / "a.tif", tiffinfo={266: 2})
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        assert (tiff.pages[0].fillorder, tiff.pages[0].compression) == (2, 1)
+    check_parts(tmp_path / "a.tif")
 
 
 def test_the_number_of_a_palette_that_is_void(tmp_path):
