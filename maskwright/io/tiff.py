@@ -129,7 +129,8 @@ def plain_colours(path: Path, pixels: NDArray[Any], page: Any) -> tuple[NDArray[
     """Channels without alpha, with 0 as black; and the palette where the values are indices of one."""
     kind = int(page.photometric)
     if kind == PALETTE and page.colormap is not None and pixels.ndim == 2:
-        return pixels, (page.colormap >> 8).astype(np.uint8).T
+        # Old writers state colours of 8 bits where TIFF has 16; libtiff tells them apart in the same way.
+        return pixels, (page.colormap >> (8 if page.colormap.max() >= 256 else 0)).astype(np.uint8).T
     if pixels.ndim == 3 and page.extrasamples:
         plain = pixels.shape[2] - len(page.extrasamples)
         kept = [c for c in range(pixels.shape[2]) if c < plain or int(page.extrasamples[c - plain]) not in ALPHA]
