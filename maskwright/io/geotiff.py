@@ -6,6 +6,7 @@ projections that no EPSG code names, and writes cloud-optimised files.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,8 @@ def place_of(path: Path, page: Any) -> tuple[Georeference | None, tuple[str, ...
         lost = TIE_POINT in tags or states_crs
         text = "states where it lies by control points alone, which are not used; warp it to a grid (gdalwarp)."
         return None, (text,) if lost else ()
+    if found.nodata is not None:
+        found = replace(found, nodata=_nodata_of_pixels(found.nodata, page))
     if found.crs is not None:
         return found, ()
     if not states_crs:
@@ -88,7 +91,14 @@ def place_of(path: Path, page: Any) -> tuple[Georeference | None, tuple[str, ...
         wkt = _wkt(path)
     except MissingExtraError as error:
         return found, (f"{error} Masks keep its place without it.",)
-    return Georeference(found.transform, wkt, found.nodata, found.tags), ()
+    return replace(found, crs=wkt), ()
+
+
+def _nodata_of_pixels(nodata: float, page: Any) -> float:
+    """The stated value as it is among the pixels: where white is 0 they are turned round, so that black is."""
+    if page.photometric != tifffile.PHOTOMETRIC.MINISWHITE or page.dtype.kind not in "bu":
+        return nodata
+    return (1 << int(page.bitspersample)) - 1 - nodata
 
 
 def place_of_file(path: Path) -> tuple[Georeference | None, tuple[int, int] | None]:

@@ -14,6 +14,8 @@ from maskwright.classes import ClassMap
 from maskwright.errors import InputError, MissingExtraError
 from maskwright.io import geotiff, read_image, write_mask
 from maskwright.io.georeference import Georeference, filled, missing_pixels
+from maskwright.io.measured import Measured
+from maskwright.io.windows import open_windows
 from maskwright.io.write import disk_ends_it
 from maskwright.result import Segmentation
 from maskwright.sample import Sample
@@ -133,6 +135,21 @@ def test_nodata_is_filled_with_the_mean_of_its_band_and_void_in_answers(tmp_path
     (path,) = found.save(tmp_path / "out")
     with rasterio.open(path) as file:
         assert (file.dataset_mask() == 0).sum() == 1
+
+
+@pytest.mark.parametrize(("void", "bits"), [(0, 8), (250, 8), (1, 1)])
+def test_nodata_is_a_stored_value_where_white_is_zero(tmp_path, void, bits):
+    stored = np.where(np.arange(48).reshape(1, 6, 8) % 5 == 2, void, 1 - void if bits == 1 else drawn(bands=1) + 20)
+    how = {"photometric": "MINISWHITE", "nodata": void} | ({"nbits": 1} if bits == 1 else {})
+    path = raster(tmp_path / "a.tif", stored.astype(np.uint8), **how)
+    image, windows = read_image(path), open_windows(path)
+    assert np.array_equal(image.missing, stored[0] == void)
+    pixels, missing = Measured(windows).read(slice(0, 6), slice(0, 8))
+    assert np.array_equal(missing, stored[0] == void)
+    assert np.array_equal(pixels, image.pixels)
+    assert np.array_equal(pixels[~missing][:, 0], (1 << bits) - 1 - stored[0][~missing])
+    assert windows.place == image.georeference
+    windows.close()
 
 
 def test_nan_is_no_measurement(tmp_path):
