@@ -26,6 +26,7 @@ from maskwright.io.georeference import (
     keys_of,
     read_georeference,
 )
+from maskwright.io.sidecars import mask_beside, with_world_file, world_file
 from maskwright.io.write import atomic, write_bytes
 
 ALPHA = (1, 2)
@@ -72,9 +73,17 @@ def warped(points: NDArray[np.float64], source: str, target: str, purpose: str) 
 
 
 def place_of(path: Path, page: Any) -> tuple[Georeference | None, tuple[str, ...]]:
-    """The georeference of a TIFF page, None for a plain TIFF; and what a person should know of it, a sentence each."""
+    """The georeference of a TIFF page, None for a plain TIFF; and what a person should know of it, a sentence each.
+
+    A world file beside it says where it lies where the page does not.
+    """
     tags = {t.code: (t.code, int(t.dtype), t.count, t.value) for t in page.tags if t.code in (*GEO_TAGS, NODATA)}
     found = read_georeference(tags)
+    world = world_file(path) if found is None else None
+    if world is not None:
+        found = read_georeference(with_world_file(tags, world))
+        if found is None:
+            return None, ("has a world file beside it that does not hold the six numbers of a place; it is not used.",)
     keys = keys_of(tags)
     states_crs = PROJECTED_CRS in keys or GEOGRAPHIC_CRS in keys
     if found is None:
@@ -127,8 +136,11 @@ def mask_page(tiff: tifffile.TiffFile, hw: tuple[int, ...]) -> Any:
     return next((page for page in pages if page.is_mask and not page.is_reduced), None)
 
 
-def covered(tiff: tifffile.TiffFile, pixels: NDArray[Any], page: Any) -> NDArray[np.bool_] | None:
-    """Where the file's mask page or its transparent band says that there is a picture; None where it has neither.
+def covered(
+    path: Path, tiff: tifffile.TiffFile, pixels: NDArray[Any], page: Any
+) -> tuple[NDArray[np.bool_] | None, tuple[str, ...]]:
+    """Where the file's mask page, a mask file beside it or its transparent band says that there is a picture; None where it has
+    none of them. And what a person should know.
 
     Shapes:
         pixels: (H, W) or (H, W, C), with the transparent band
@@ -136,10 +148,14 @@ def covered(tiff: tifffile.TiffFile, pixels: NDArray[Any], page: Any) -> NDArray
     """
     mask = mask_page(tiff, pixels.shape[:2])
     if mask is not None:
-        return np.asarray(mask.asarray() != 0)
+        return np.asarray(mask.asarray() != 0), ()
+    beside, remarks = mask_beside(path, pixels.shape[:2])
+    if beside is not None:
+        with beside:
+            return np.asarray(beside.pages[0].asarray() != 0), remarks
     samples = page.extrasamples if pixels.ndim == 3 else ()
     bands = [k - len(samples) for k, kind in enumerate(samples) if int(kind) in ALPHA]
-    return np.asarray(pixels[:, :, bands[0]] != 0) if bands else None
+    return np.asarray(pixels[:, :, bands[0]] != 0) if bands else None, remarks
 
 
 def write_mask_tiff(

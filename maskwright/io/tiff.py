@@ -46,7 +46,7 @@ def decode_tiff(path: Path) -> Decoded:
             pixels = _channels_last(path, series.asarray(), series.axes)
             # While the file is open: long tags, such as the palette, are read when they are asked for.
             place, remarks = place_of(path, page)
-            seen = covered(tiff, pixels, page) if place is not None else None
+            seen, more = covered(path, tiff, pixels, page) if place is not None else (None, ())
             pixels, palette = plain_colours(path, pixels, page)
             tag = page.tags.get("Orientation")
             holds_ids = page.description == ": ".join(ID_MARK)
@@ -62,7 +62,7 @@ def decode_tiff(path: Path) -> Decoded:
     lossy = int(page.compression) in LOSSY_COMPRESSIONS
     return Decoded(
         np.ascontiguousarray(upright(pixels, orientation)), palette, top, lossy, orientation, "tiff", holds_ids,
-        remarks=remarks, georeference=place, covered=seen,
+        remarks=(*remarks, *more), georeference=place, covered=seen,
     )  # fmt: skip
 
 

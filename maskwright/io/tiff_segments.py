@@ -100,13 +100,13 @@ class Straight:
     """
 
     def __init__(self, page: Any, keyframe: Any, offset: int, hw: tuple[int, int], planes: int, depth: int) -> None:
-        self.hw, self._page, self._offset, self._planes, self._depth = hw, page, offset, planes, depth
-        self._kind = np.dtype(keyframe.parent.byteorder + keyframe.dtype.char)
+        self.hw, self._page, self._offset, self._planes, self._depth = hw, page, int(offset), planes, depth
+        self._kind: np.dtype[Any] = np.dtype(keyframe.parent.byteorder + keyframe.dtype.char)
 
     @property
     def end(self) -> int:
         """The byte behind its last value."""
-        return int(self._offset) + self._planes * self.hw[0] * self.hw[1] * self._depth * self._kind.itemsize
+        return self._offset + self._planes * self.hw[0] * self.hw[1] * self._depth * self._kind.itemsize
 
     def read(self, rows: slice, cols: slice) -> NDArray[Any]:
         """(h, w, samples of all planes); ValueError where the file ends before."""

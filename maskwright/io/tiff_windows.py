@@ -14,6 +14,7 @@ from maskwright.errors import FormatError
 from maskwright.io.decoded import LIMIT_VARIABLE, pixel_limit
 from maskwright.io.geotiff import ALPHA, mask_page, place_of
 from maskwright.io.image import stored
+from maskwright.io.sidecars import mask_beside
 from maskwright.io.tiff import (
     BROKEN,
     MOST_BANDS_OF_UNNAMED_AXIS,
@@ -41,6 +42,7 @@ class TiffWindows:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._pages: list[Any] = []
+        self._beside: tifffile.TiffFile | None = None
         try:
             self._tiff = tifffile.TiffFile(path)
         except BROKEN as error:
@@ -56,7 +58,7 @@ class TiffWindows:
             self.hw = self._samples.hw
             self.place, self.remarks = place_of(path, self._page)
             self.voids, self.nodata = self.place is not None, self.place.nodata if self.place else None
-            mask = mask_page(self._tiff, self.hw) if self.voids else None
+            mask = self._mask_page() if self.voids else None
             self._mask = None if mask is None else Segments(mask, [mask])
             self._alpha = _alpha_band(self._page) if self.voids and mask is None and len(pages) == 1 else None
             # Of a palette the number is the number of a colour, which is not what read() gives.
@@ -64,7 +66,7 @@ class TiffWindows:
             self.nodata = None if int(self._page.photometric) == PALETTE else self.nodata
             self.covers = self._alpha is not None or self._mask is not None or self._void_number is not None
             if mask is not None:
-                _check_whole(path, mask, mask)
+                _check_whole(Path(mask.parent.filehandle.path), mask, mask)
             first = self.read(slice(0, 1), slice(0, 1))
         except BROKEN as error:
             self.close()
@@ -108,8 +110,19 @@ class TiffWindows:
         except BROKEN as error:
             raise _damaged(self.path, error) from error
 
+    def _mask_page(self) -> Any:
+        """The page that says where there is a picture, in the file or beside it; None where there is none."""
+        mask = mask_page(self._tiff, self.hw)
+        if mask is not None:
+            return mask
+        self._beside, remarks = mask_beside(self.path, self.hw)
+        self.remarks = (*self.remarks, *remarks)
+        return None if self._beside is None else self._beside.pages[0]
+
     def close(self) -> None:
         self._tiff.close()
+        if self._beside is not None:
+            self._beside.close()
         for page in self._pages:
             page.parent.filehandle.close()  # of an OME-TIFF another file than the first
 

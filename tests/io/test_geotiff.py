@@ -12,7 +12,7 @@ import tifffile
 
 from maskwright.classes import ClassMap
 from maskwright.errors import InputError, MissingExtraError
-from maskwright.io import geotiff, read_image, write_mask
+from maskwright.io import Image, geotiff, read_image, write_mask
 from maskwright.io.georeference import Georeference, filled, missing_pixels
 from maskwright.io.measured import Measured
 from maskwright.io.windows import open_windows
@@ -171,6 +171,67 @@ def test_masks_in_the_file_and_transparent_bands_are_void(tmp_path):
         assert image.channels == 3
         assert image.missing is not None
         assert (image.missing == (seen == 0)).all()
+
+
+def both_ways(path: Path) -> tuple[Image, np.ndarray]:
+    """The image, and which of its pixels windows find missing; their pixels and remarks are the same."""
+    image, windows = read_image(path), open_windows(path)
+    pixels, missing = Measured(windows).read(slice(0, 6), slice(0, 8))
+    assert np.array_equal(pixels, image.pixels)
+    assert windows.place == image.georeference
+    assert windows.remarks == image.remarks
+    windows.close()
+    return image, np.zeros((6, 8), bool) if missing is None else missing
+
+
+@pytest.mark.parametrize("bands", [3, 4])
+def test_a_mask_file_beside_the_image_is_void(tmp_path, bands):
+    seen = np.full((6, 8), 255, np.uint8)
+    seen[4:, 1:] = 0
+    path = raster(tmp_path / "a.tif", drawn(bands=bands), photometric="RGB")
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(path, "r+") as file:
+        file.write_mask(seen)
+    assert (tmp_path / "a.tif.msk").is_file()
+    image, missing = both_ways(path)
+    assert image.remarks == ()
+    assert np.array_equal(image.missing, seen == 0)
+    assert np.array_equal(missing, seen == 0)
+
+
+@pytest.mark.parametrize("what", ["cut", "another size", "no TIFF", "three bands"])
+def test_a_mask_file_of_no_use_is_said(tmp_path, what):
+    path, beside = raster(tmp_path / "a.tif", drawn()), tmp_path / "a.tif.msk"
+    tifffile.imwrite(beside, {"another size": drawn()[0, :5], "three bands": drawn().transpose(1, 2, 0)}.get(what, drawn()[0]))
+    beside.write_bytes({"cut": beside.read_bytes()[:-1], "no TIFF": b"what?"}.get(what, beside.read_bytes()))
+    image, missing = both_ways(path)
+    assert not missing.any()
+    assert "a mask file beside it (.msk) that is damaged, or not one band of the image's size" in image.remarks[0]
+
+
+@pytest.mark.parametrize("name", ["a.tfw", "a.TFW", "a.tifw", "a.wld"])
+def test_a_world_file_gives_the_place(tmp_path, name):
+    tifffile.imwrite(tmp_path / "a.tif", np.moveaxis(drawn(), 0, 2), photometric="rgb")
+    a, b, c, d, e, f = tuple(ROTATED)[:6]
+    (tmp_path / name).write_text("\n".join(map(repr, (a, d, b, e, c + (a + b) / 2, f + (d + e) / 2))))
+    image, _ = both_ways(tmp_path / "a.tif")
+    assert image.georeference.transform == pytest.approx((a, b, c, d, e, f))
+    assert "states no coordinate reference system" in image.remarks[0]
+    write_mask(tmp_path / "m.tif", np.zeros((6, 8), int), CLASSES, "tiff", image.georeference)
+    with rasterio.open(tmp_path / "a.tif") as before, rasterio.open(tmp_path / "m.tif") as after:
+        assert after.transform.almost_equals(before.transform, 1e-6)
+        assert after.transform.almost_equals(ROTATED, 1e-6)
+
+
+def test_the_place_of_the_file_goes_before_a_world_file_and_a_bad_one_is_said(tmp_path):
+    path = raster(tmp_path / "a.tif", drawn())
+    (tmp_path / "a.tfw").write_text("1 0 0 -1 7 7")
+    assert both_ways(path)[0].georeference.transform == tuple(UTM)[:6]
+    tifffile.imwrite(path, np.moveaxis(drawn(), 0, 2), photometric="rgb")
+    for text in ("1 0 0 -1 7", "1 0 0 -1 seven 7", "0 0 0 0 7 7"):
+        (tmp_path / "a.tfw").write_text(text)
+        image, _ = both_ways(path)
+        assert image.georeference is None
+        assert "a world file beside it that does not hold the six numbers" in image.remarks[0]
 
 
 def test_nodata_that_the_type_cannot_hold_marks_nothing():
