@@ -92,6 +92,8 @@ def _opened(path: Path) -> tuple[Any, str]:
     try:
         found: Any = zarr.open(str(path), mode="r")
         return (found, "") if isinstance(found, zarr.Array) else _image_in(found, path)
+    except FormatError:
+        raise
     except BROKEN as error:
         raise _damaged(path, error) from error
 
