@@ -197,6 +197,37 @@ def test_the_largest_level_of_an_ome_zarr(tmp_path):
     assert np.array_equal(open_windows(tmp_path / "o.zarr").read(slice(0, 9), slice(3, 9)), RGB[:9, 3:9])
 
 
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize(
+    ("axes", "pixels"),
+    [
+        (("y", "x"), RGB[..., 0]),
+        (("x", "y"), RGB[..., 0].T),
+        (("Band", "X", "Y"), RGB.transpose(2, 1, 0)),
+        (("lat", "channel", "lon"), RGB.transpose(0, 2, 1)),
+        (("time", "y", "x", "bands"), RGB[None]),
+        (("y", "x", "c"), np.tile(RGB, 6)),  # 18 bands: more than an axis without a name may have
+        ((None, "rows"), RGB[..., 0]),
+    ],
+)
+def test_axes_of_zarr_that_have_names(tmp_path, version, axes, pixels):
+    named = {"dimension_names": axes} if version == 3 else {"attributes": {"_ARRAY_DIMENSIONS": axes}}
+    how = {"shape": pixels.shape, "chunks": tuple(min(n, 70) for n in pixels.shape), "dtype": "uint8", "zarr_format": version}
+    zarr.create_array(str(tmp_path / "a.zarr"), **how, **named)[:] = pixels
+    found = open_windows(tmp_path / "a.zarr")
+    expected = RGB[..., :1] if pixels.ndim == 2 else pixels if pixels.shape[2] == 18 else RGB
+    assert (found.hw, found.channels) == ((300, 500), expected.shape[2])
+    for rows, cols in WINDOWS:
+        assert np.array_equal(found.read(rows, cols), expected[rows, cols])
+
+
+def test_a_named_stack_of_zarr_is_not_taken_for_bands(tmp_path):
+    array = zarr.create_array(str(tmp_path / "a.zarr"), shape=(3, 30, 40), dtype="uint8", dimension_names=("time", "y", "x"))
+    array[:] = 1
+    with pytest.raises(FormatError, match=r"the shape \(3, 30, 40\) \(axes time, y, x\); expected \(Y, X\)"):
+        open_windows(tmp_path / "a.zarr")
+
+
 def test_zarr_of_another_shape(tmp_path):
     zarr.save_array(str(tmp_path / "a.zarr"), np.zeros((2, 3, 30, 40), np.uint8))
     with pytest.raises(FormatError, match=r"has the shape \(2, 3, 30, 40\); expected \(Y, X\)"):
