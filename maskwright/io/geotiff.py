@@ -30,6 +30,7 @@ from maskwright.io.sidecars import mask_beside, with_world_file, world_file
 from maskwright.io.write import atomic, write_bytes
 
 ALPHA = (1, 2)
+MOST_BETWEEN = 0.5  # of the pixels of a transparent band are neither there nor not; infrared is so nearly everywhere
 ASCII = 2
 
 
@@ -153,9 +154,33 @@ def covered(
     if beside is not None:
         with beside:
             return np.asarray(beside.pages[0].asarray() != 0), remarks
-    samples = page.extrasamples if pixels.ndim == 3 else ()
-    bands = [k - len(samples) for k, kind in enumerate(samples) if int(kind) in ALPHA]
-    return np.asarray(pixels[:, :, bands[0]] != 0) if bands else None, remarks
+    band = alpha_band(page)
+    return np.asarray(pixels[:, :, band] != 0) if band is not None and pixels.ndim == 3 else None, remarks
+
+
+def alpha_band(page: Any) -> int | None:
+    """The place of the transparent band, counted from the last."""
+    samples = page.extrasamples
+    return next((k - len(samples) for k, kind in enumerate(samples) if int(kind) in ALPHA), None)
+
+
+def doubted_alpha(pixels: NDArray[Any], page: Any) -> tuple[str, ...]:
+    """What a person should know of a transparent band, (H, W, C) with it: GDAL calls the fourth of any four bands so.
+
+    Ortho photos are nearly everywhere either there or not; few of their pixels, at edges, lie between.
+    """
+    band = alpha_band(page)
+    if band is None or pixels.ndim < 3 or pixels.dtype.kind != "u":
+        return ()
+    values = pixels[:, :, band]
+    between = (values != 0) & (values != np.iinfo(values.dtype).max)
+    if between.mean() <= MOST_BETWEEN:
+        return ()
+    number = pixels.shape[2] + band + 1
+    return (
+        f"states that band {number} is transparency, and it is left out; if it is a measurement, gdal_edit.py "
+        f"-colorinterp_{number} undefined keeps it.",
+    )
 
 
 def write_mask_tiff(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from maskwright.errors import FormatError
 from maskwright.io.decoded import ID_MARK, Decoded, bomb, pixel_limit, upright
-from maskwright.io.geotiff import ALPHA, covered, place_of
+from maskwright.io.geotiff import ALPHA, covered, doubted_alpha, place_of
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MINISWHITE, MINISBLACK, RGB, PALETTE, MASK, SEPARATED, YCBCR = range(7)
@@ -47,6 +47,7 @@ def decode_tiff(path: Path) -> Decoded:
             # While the file is open: long tags, such as the palette, are read when they are asked for.
             place, remarks = place_of(path, page)
             seen, more = covered(path, tiff, pixels, page) if place is not None else (None, ())
+            more = more if place is None else (*more, *doubted_alpha(pixels, page))
             pixels, palette = plain_colours(path, pixels, page)
             tag = page.tags.get("Orientation")
             holds_ids = page.description == ": ".join(ID_MARK)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from maskwright.errors import FormatError
 from maskwright.io.decoded import LIMIT_VARIABLE, pixel_limit
-from maskwright.io.geotiff import ALPHA, mask_page, place_of
+from maskwright.io.geotiff import alpha_band, doubted_alpha, mask_page, place_of
 from maskwright.io.image import stored
 from maskwright.io.sidecars import mask_beside
 from maskwright.io.tiff import (
@@ -29,6 +29,7 @@ from maskwright.io.tiff_segments import Segments, Straight, segment_hw
 # Deflate packs at most 1030 to 1; files beyond the pixel limit that claim more than this are not believed.
 MOST_PACKED = 2000
 MOST_PAGES = 16 * MOST_BANDS_OF_UNNAMED_AXIS  # that are bands, where the file does not name them
+MIDDLE_PX = 256  # each way, of the part that is looked at when a file is opened
 
 
 class TiffWindows:
@@ -60,13 +61,15 @@ class TiffWindows:
             self.voids, self.nodata = self.place is not None, self.place.nodata if self.place else None
             mask = self._mask_page() if self.voids else None
             self._mask = None if mask is None else Segments(mask, [mask])
-            self._alpha = _alpha_band(self._page) if self.voids and mask is None and len(pages) == 1 else None
+            self._alpha = alpha_band(self._page) if self.voids and mask is None and len(pages) == 1 else None
             # Of a palette the number is the number of a colour, which is not what read() gives.
             self._void_number = self.nodata if int(self._page.photometric) == PALETTE else None
             self.nodata = None if int(self._page.photometric) == PALETTE else self.nodata
             self.covers = self._alpha is not None or self._mask is not None or self._void_number is not None
             if mask is not None:
                 _check_whole(Path(mask.parent.filehandle.path), mask, mask)
+            if self.voids and len(pages) == 1:
+                self.remarks = (*self.remarks, *doubted_alpha(self._samples.read(*_middle(self.hw)), self._page))
             first = self.read(slice(0, 1), slice(0, 1))
         except BROKEN as error:
             self.close()
@@ -127,10 +130,9 @@ class TiffWindows:
             page.parent.filehandle.close()  # of an OME-TIFF another file than the first
 
 
-def _alpha_band(page: Any) -> int | None:
-    """The place of the transparent band, counted from the last."""
-    samples = page.extrasamples
-    return next((k - len(samples) for k, kind in enumerate(samples) if int(kind) in ALPHA), None)
+def _middle(hw: tuple[int, int]) -> tuple[slice, slice]:
+    starts = [max(0, (n - MIDDLE_PX) // 2) for n in hw]
+    return slice(starts[0], min(starts[0] + MIDDLE_PX, hw[0])), slice(starts[1], min(starts[1] + MIDDLE_PX, hw[1]))
 
 
 def claimed(path: Path) -> tuple[int, int]:

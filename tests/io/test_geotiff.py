@@ -208,6 +208,30 @@ def test_a_mask_file_of_no_use_is_said(tmp_path, what):
     assert "a mask file beside it (.msk) that is damaged, or not one band of the image's size" in image.remarks[0]
 
 
+@pytest.mark.parametrize("interleave", ["pixel", "band"])
+def test_a_fourth_band_that_is_hardly_transparency_is_said(tmp_path, interleave):
+    infrared = np.concatenate([drawn(), drawn(bands=1) + 40])
+    path = raster(tmp_path / "a.tif", infrared, interleave=interleave)
+    image, _ = both_ways(path)
+    assert image.channels == 3
+    assert image.remarks == (
+        "states that band 4 is transparency, and it is left out; if it is a measurement, gdal_edit.py -colorinterp_4 undefined "
+        "keeps it.",
+    )
+    with rasterio.open(path, "r+") as file:
+        file.colorinterp = [*file.colorinterp[:3], rasterio.enums.ColorInterp.undefined]
+    image, _ = both_ways(path)
+    assert (image.channels, image.remarks) == (4, ())
+
+
+def test_transparency_with_soft_edges_is_nothing_to_say(tmp_path):
+    seen = np.full((1, 6, 8), 255, np.uint8)
+    seen[0, 2:] = np.array([0, 90, 170, 255])[:, None]
+    image, missing = both_ways(raster(tmp_path / "a.tif", np.concatenate([drawn(), seen])))
+    assert (image.channels, image.remarks) == (3, ())
+    assert np.array_equal(missing, seen[0] == 0)
+
+
 @pytest.mark.parametrize("name", ["a.tfw", "a.TFW", "a.tifw", "a.wld"])
 def test_a_world_file_gives_the_place(tmp_path, name):
     tifffile.imwrite(tmp_path / "a.tif", np.moveaxis(drawn(), 0, 2), photometric="rgb")
