@@ -10,7 +10,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from maskwright.errors import FormatError
+from maskwright.errors import FormatError, InputError
 from maskwright.io.decoded import LIMIT_VARIABLE, pixel_limit
 from maskwright.io.geotiff import alpha_band, doubted_alpha, mask_page, place_of
 from maskwright.io.image import stored
@@ -73,7 +73,7 @@ class TiffWindows:
             first = self.read(slice(0, 1), slice(0, 1))
         except BROKEN as error:
             self.close()
-            raise error if isinstance(error, FormatError) else _damaged(path, error) from error
+            raise error if isinstance(error, InputError) else _damaged(path, error) from error
         bits = self._page.bitspersample
         self.channels, self.dtype = int(first.shape[2]), first.dtype
         narrow = first.dtype.kind in "bu" and bits < 8 * first.dtype.itemsize and self._page.photometric != 3

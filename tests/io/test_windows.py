@@ -315,6 +315,12 @@ def test_what_is_stored_turned_or_as_a_stack(tmp_path):
         open_windows(tmp_path / "s.tif")
 
 
+def test_values_that_are_no_pixels_are_not_called_damage(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", RGB[..., 0].astype(np.uint64), photometric="minisblack")
+    with pytest.raises(InputError, match=r"^\S*a\.tif: values of the type uint64 cannot be used as pixels"):
+        open_windows(tmp_path / "a.tif")
+
+
 def test_other_files_have_no_windows(tmp_path):
     (tmp_path / "a.tif").write_bytes(b"\xff\xd8\xff\xe0 a jpeg")
     assert not has_windows(tmp_path / "a.tif")
