@@ -6,6 +6,7 @@ projections that no EPSG code names, and writes cloud-optimised files.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,11 @@ from maskwright.io.georeference import (
     keys_of,
     read_georeference,
 )
-from maskwright.io.write import atomic, full_disk
+from maskwright.io.sidecars import mask_beside, with_world_file, world_file
+from maskwright.io.write import atomic, write_bytes
 
 ALPHA = (1, 2)
+MOST_BETWEEN = 0.5  # of the pixels of a transparent band are neither there nor not; infrared is so nearly everywhere
 ASCII = 2
 
 
@@ -44,6 +47,11 @@ def rasterio_for(purpose: str) -> Any:
     except ImportError as error:
         raise MissingExtraError("rasterio", "geo", purpose) from error
     return rasterio
+
+
+def gdal_errors(rasterio: Any) -> tuple[type[Exception], ...]:
+    """What copying a file raises: GDAL's own errors pass through rasterio as they are."""
+    return rasterio.errors.RasterioError, rasterio._err.CPLE_BaseError
 
 
 def warped(points: NDArray[np.float64], source: str, target: str, purpose: str) -> NDArray[np.float64]:
@@ -66,15 +74,25 @@ def warped(points: NDArray[np.float64], source: str, target: str, purpose: str) 
 
 
 def place_of(path: Path, page: Any) -> tuple[Georeference | None, tuple[str, ...]]:
-    """The georeference of a TIFF page, None for a plain TIFF; and what a person should know of it, a sentence each."""
+    """The georeference of a TIFF page, None for a plain TIFF; and what a person should know of it, a sentence each.
+
+    A world file beside it says where it lies where the page does not.
+    """
     tags = {t.code: (t.code, int(t.dtype), t.count, t.value) for t in page.tags if t.code in (*GEO_TAGS, NODATA)}
     found = read_georeference(tags)
+    world = world_file(path) if found is None else None
+    if world is not None:
+        found = read_georeference(with_world_file(tags, world))
+        if found is None:
+            return None, ("has a world file beside it that does not hold the six numbers of a place; it is not used.",)
     keys = keys_of(tags)
     states_crs = PROJECTED_CRS in keys or GEOGRAPHIC_CRS in keys
     if found is None:
         lost = TIE_POINT in tags or states_crs
         text = "states where it lies by control points alone, which are not used; warp it to a grid (gdalwarp)."
         return None, (text,) if lost else ()
+    if found.nodata is not None:
+        found = replace(found, nodata=_nodata_of_pixels(found.nodata, page))
     if found.crs is not None:
         return found, ()
     if not states_crs:
@@ -83,7 +101,14 @@ def place_of(path: Path, page: Any) -> tuple[Georeference | None, tuple[str, ...
         wkt = _wkt(path)
     except MissingExtraError as error:
         return found, (f"{error} Masks keep its place without it.",)
-    return Georeference(found.transform, wkt, found.nodata, found.tags), ()
+    return replace(found, crs=wkt), ()
+
+
+def _nodata_of_pixels(nodata: float, page: Any) -> float:
+    """The stated value as it is among the pixels: where white is 0 they are turned round, so that black is."""
+    if page.photometric != tifffile.PHOTOMETRIC.MINISWHITE or page.dtype.kind not in "bu":
+        return nodata
+    return (1 << int(page.bitspersample)) - 1 - nodata
 
 
 def place_of_file(path: Path) -> tuple[Georeference | None, tuple[int, int] | None]:
@@ -112,8 +137,11 @@ def mask_page(tiff: tifffile.TiffFile, hw: tuple[int, ...]) -> Any:
     return next((page for page in pages if page.is_mask and not page.is_reduced), None)
 
 
-def covered(tiff: tifffile.TiffFile, pixels: NDArray[Any], page: Any) -> NDArray[np.bool_] | None:
-    """Where the file's mask page or its transparent band says that there is a picture; None where it has neither.
+def covered(
+    path: Path, tiff: tifffile.TiffFile, pixels: NDArray[Any], page: Any
+) -> tuple[NDArray[np.bool_] | None, tuple[str, ...]]:
+    """Where the file's mask page, a mask file beside it or its transparent band says that there is a picture; None where it has
+    none of them. And what a person should know.
 
     Shapes:
         pixels: (H, W) or (H, W, C), with the transparent band
@@ -121,10 +149,38 @@ def covered(tiff: tifffile.TiffFile, pixels: NDArray[Any], page: Any) -> NDArray
     """
     mask = mask_page(tiff, pixels.shape[:2])
     if mask is not None:
-        return np.asarray(mask.asarray() != 0)
-    samples = page.extrasamples if pixels.ndim == 3 else ()
-    bands = [k - len(samples) for k, kind in enumerate(samples) if int(kind) in ALPHA]
-    return np.asarray(pixels[:, :, bands[0]] != 0) if bands else None
+        return np.asarray(mask.asarray() != 0), ()
+    beside, remarks = mask_beside(path, pixels.shape[:2])
+    if beside is not None:
+        with beside:
+            return np.asarray(beside.pages[0].asarray() != 0), remarks
+    band = alpha_band(page)
+    return np.asarray(pixels[:, :, band] != 0) if band is not None and pixels.ndim == 3 else None, remarks
+
+
+def alpha_band(page: Any) -> int | None:
+    """The place of the transparent band, counted from the last."""
+    samples = page.extrasamples
+    return next((k - len(samples) for k, kind in enumerate(samples) if int(kind) in ALPHA), None)
+
+
+def doubted_alpha(pixels: NDArray[Any], page: Any) -> tuple[str, ...]:
+    """What a person should know of a transparent band, (H, W, C) with it: GDAL calls the fourth of any four bands so.
+
+    Ortho photos are nearly everywhere either there or not; few of their pixels, at edges, lie between.
+    """
+    band = alpha_band(page)
+    if band is None or pixels.ndim < 3 or pixels.dtype.kind != "u":
+        return ()
+    values = pixels[:, :, band]
+    between = (values != 0) & (values != np.iinfo(values.dtype).max)
+    if between.mean() <= MOST_BETWEEN:
+        return ()
+    number = pixels.shape[2] + band + 1
+    return (
+        f"states that band {number} is transparency, and it is left out; if it is a measurement, gdal_edit.py "
+        f"-colorinterp_{number} undefined keeps it.",
+    )
 
 
 def write_mask_tiff(
@@ -170,16 +226,16 @@ def write_mask_cog(
         "driver": "GTiff", "width": w, "height": h, "count": 1, "dtype": stored.dtype.name, "crs": place.crs, "nodata": nodata,
         "transform": rasterio.Affine(*place.transform), "photometric": "minisblack" if palette is None else "palette",
     }  # fmt: skip
-    with rasterio.MemoryFile() as memory:
+    # Written to the disk by us: GDAL says nothing of a disk that is full when it closes a file.
+    with rasterio.MemoryFile() as memory, rasterio.MemoryFile(ext=".tif") as made:
         with memory.open(**profile) as file:
             file.write(stored, 1)
             file.update_tags(TIFFTAG_IMAGEDESCRIPTION=": ".join(ID_MARK))
             if palette is not None:
                 file.write_colormap(1, {k: (*map(int, colour), 255) for k, colour in enumerate(palette)})
-        with atomic(path) as temporary:
-            try:
-                with memory.open() as file:
-                    rasterio.shutil.copy(file, temporary, driver="COG", compress="deflate", overview_resampling="mode")
-            except rasterio.errors.RasterioError as error:
-                why = f"{path}: cannot be written as a cloud-optimised GeoTIFF ({error})."
-                raise InputError(why) from full_disk(Path(path)) or error
+        try:
+            with memory.open() as file:
+                rasterio.shutil.copy(file, made.name, driver="COG", compress="deflate", overview_resampling="mode")
+        except gdal_errors(rasterio) as error:
+            raise InputError(f"{path}: cannot be written as a cloud-optimised GeoTIFF ({error}).") from error
+        write_bytes(path, made.read())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from maskwright.classes import ClassMap
 from maskwright.errors import InputError, MissingExtraError
 from maskwright.io.decoded import ID_MARK
 from maskwright.io.georeference import NODATA, Georeference
-from maskwright.io.geotiff import ASCII, rasterio_for
+from maskwright.io.geotiff import ASCII, gdal_errors, rasterio_for
+from maskwright.io.tiff import BROKEN
 from maskwright.io.windows import ZARR_SUFFIX
 from maskwright.io.write import atomic, full_disk, whole_folder
 from maskwright.ops.colour import palette_of
@@ -51,7 +53,8 @@ def write_large_tiff(path: Path, rows: Rows, hw: tuple[int, int], classes: Class
         plain = temporary.with_name(f"{temporary.stem}.plain.tif")
         try:
             _write_tiles(plain, rows, hw, stored, look, place, classes.ignore_id, level=1)
-            _optimise(rasterio, plain, temporary)
+            _optimise(rasterio, plain, temporary, path)
+            _check_end(temporary)
         finally:
             plain.unlink(missing_ok=True)
 
@@ -127,12 +130,34 @@ def _tiles(rows: Rows, hw: tuple[int, int]) -> Iterator[NDArray[Any]]:
             yield np.pad(part, ((0, TILE_PX - part.shape[0]), (0, TILE_PX - part.shape[1])))
 
 
-def _optimise(rasterio: Any, plain: Path, target: Path) -> None:
-    """The same file with overviews, laid out for reading over a network."""
+def _optimise(rasterio: Any, plain: Path, target: Path, path: Path) -> None:
+    """The same file with overviews, laid out for reading over a network.
+
+    Args:
+        path: the name that target will take
+    """
     settings = {"compress": "deflate", "overview_resampling": "mode", "bigtiff": "if_safer", "num_threads": "ALL_CPUS"}
     try:
         with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_MB):
             rasterio.shutil.copy(str(plain), str(target), driver="COG", **settings)
-    except rasterio.errors.RasterioError as error:
-        why = f"{target}: cannot be written as a cloud-optimised GeoTIFF ({error}); is the disk full?"
-        raise InputError(why) from full_disk(target) or error
+    except gdal_errors(rasterio) as error:
+        why = f"{path}: cannot be written as a cloud-optimised GeoTIFF ({error}); is the disk full?"
+        # By then GDAL has taken away what it wrote: overviews by themselves, and the file with them.
+        raise InputError(why) from full_disk(target, needed=2 * plain.stat().st_size) or error
+
+
+def _check_end(written: Path) -> None:
+    """Refuse a file whose end is missing: GDAL says nothing of a disk that is full when it closes a file.
+
+    Raises:
+        OSError: a piece of the picture or of an overview lies beyond the file, or it cannot be read at all.
+    """
+    try:
+        with tifffile.TiffFile(written) as tiff:
+            pages: list[Any] = list(tiff.pages)
+            ends = [o + n for page in pages for o, n in zip(page.dataoffsets, page.databytecounts, strict=True)]
+            is_cut = not ends or max(ends) > tiff.filehandle.size
+    except BROKEN:
+        is_cut = True
+    if is_cut:
+        raise OSError(errno.ENOSPC, "the end of the file is missing", str(written))

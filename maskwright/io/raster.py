@@ -42,6 +42,7 @@ def decode_raster(path: Path) -> Decoded:
             orientation = _orientation(picture)
             holds_ids = picture.info.get(ID_MARK[0]) == ID_MARK[1]
             lossy = picture.format in ("JPEG", "MPO") or (picture.format == "WEBP" and _webp_is_lossy(data))
+            frames = _frames(picture)
     except (DecompressionBombError, DecompressionBombWarning) as error:
         raise bomb(path, str(error).split(" exceeds")[0].replace("Image size (", "").rstrip(")")) from error
     except UnidentifiedImageError as error:
@@ -49,7 +50,10 @@ def decode_raster(path: Path) -> Decoded:
         raise FormatError(f"{path}: not an image (it starts with {data[:8]!r}); expected one of {kinds}.") from error
     except BROKEN as error:
         raise FormatError(f"{path}: the image is cut short or damaged ({error}). Copy or download it again.") from error
-    return Decoded(np.ascontiguousarray(upright(pixels, orientation)), palette, top, lossy, orientation, holds_ids=holds_ids)
+    return Decoded(
+        np.ascontiguousarray(upright(pixels, orientation)), palette, top, lossy, orientation, holds_ids=holds_ids,
+        remarks=(f"holds {frames} frames; the first of them is answered.",) if frames > 1 else (),
+    )  # fmt: skip
 
 
 def opened_picture(picture: PIL.Image.Image) -> Decoded:
@@ -114,6 +118,16 @@ def _orientation(picture: PIL.Image.Image) -> int:
         # Damaged EXIF data beside a sound picture: viewers show it as stored, and so do we.
         return 1
     return stated if isinstance(stated, int) and 1 <= stated <= 8 else 1
+
+
+def _frames(picture: PIL.Image.Image) -> int:
+    """How many frames an animation has; 1 of a photo with previews (MPO). Asked last: counting goes through the file."""
+    if picture.format == "MPO":
+        return 1
+    try:
+        return int(getattr(picture, "n_frames", 1))
+    except BROKEN:
+        return 1  # damaged behind the first, which is all that is read
 
 
 def _webp_is_lossy(data: bytes) -> bool:

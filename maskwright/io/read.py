@@ -109,7 +109,7 @@ def _image(path: Path | None, found: Decoded) -> Image:
         pixels = found.palette[found.pixels]
         if missing is not None:
             pixels = filled(pixels, np.broadcast_to(missing[:, :, None], pixels.shape))
-        image = Image(pixels, path, orientation=found.orientation, container=found.container)
+        image = Image(pixels, path, orientation=found.orientation, container=found.container, remarks=found.remarks)
     else:
         value_range = found.value_range or (BY_PIXELS if found.top is None else (0.0, float(found.top)))
         pixels = stored(found.pixels, str(path or "Pillow image"))

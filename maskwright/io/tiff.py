@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from maskwright.errors import FormatError
 from maskwright.io.decoded import ID_MARK, Decoded, bomb, pixel_limit, upright
-from maskwright.io.geotiff import ALPHA, covered, place_of
+from maskwright.io.geotiff import ALPHA, covered, doubted_alpha, place_of
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MINISWHITE, MINISBLACK, RGB, PALETTE, MASK, SEPARATED, YCBCR = range(7)
@@ -46,7 +46,8 @@ def decode_tiff(path: Path) -> Decoded:
             pixels = _channels_last(path, series.asarray(), series.axes)
             # While the file is open: long tags, such as the palette, are read when they are asked for.
             place, remarks = place_of(path, page)
-            seen = covered(tiff, pixels, page) if place is not None else None
+            seen, more = covered(path, tiff, pixels, page) if place is not None else (None, ())
+            more = more if place is None else (*more, *doubted_alpha(pixels, page))
             pixels, palette = plain_colours(path, pixels, page)
             tag = page.tags.get("Orientation")
             holds_ids = page.description == ": ".join(ID_MARK)
@@ -62,7 +63,7 @@ def decode_tiff(path: Path) -> Decoded:
     lossy = int(page.compression) in LOSSY_COMPRESSIONS
     return Decoded(
         np.ascontiguousarray(upright(pixels, orientation)), palette, top, lossy, orientation, "tiff", holds_ids,
-        remarks=remarks, georeference=place, covered=seen,
+        remarks=(*remarks, *more), georeference=place, covered=seen,
     )  # fmt: skip
 
 
@@ -94,34 +95,43 @@ def _channels_last(path: Path, pixels: NDArray[Any], axes: str) -> NDArray[Any]:
     """
     if pixels.ndim != len(axes) or not pixels.size:
         raise FormatError(f"{path}: the TIFF file is damaged (pixels of the shape {pixels.shape}). Copy or download it again.")
-    for letter in set(axes) - {"Y", "X"}:
-        if pixels.shape[axes.index(letter)] == 1:
-            pixels = pixels.squeeze(axes.index(letter))
-            axes = axes.replace(letter, "")
-    if axes == "YX":
-        return pixels
-    if axes in ("YXS", "YXC"):
-        return pixels
-    if axes in ("SYX", "CYX"):
-        return np.moveaxis(pixels, 0, 2)
-    if axes == "QYX":
-        # Written by tifffile from a bare array: the short axis holds the bands, whichever end it stands at.
-        first, _, last = pixels.shape
-        if last <= MOST_BANDS_OF_UNNAMED_AXIS < first:
-            return pixels
-        if first <= MOST_BANDS_OF_UNNAMED_AXIS:
-            return np.moveaxis(pixels, 0, 2)
-    raise FormatError(
-        f"{path}: the TIFF file holds a stack of the shape {pixels.shape} (axes {axes}); expected one image of height, width and "
-        f"channels. Split it into one file an image."
-    )
+    order = picture_axes(pixels.shape, axes)
+    if not order:
+        raise FormatError(
+            f"{path}: the TIFF file holds a stack of the shape {pixels.shape} (axes {axes}); expected one image of height, width "
+            f"and channels. Split it into one file an image."
+        )
+    pixels = pixels.reshape(picture_shape(pixels.shape, axes))
+    return np.moveaxis(pixels, 0, 2) if order == "SYX" else pixels
+
+
+def picture_axes(shape: tuple[int, ...], axes: str, most_bands: int = MOST_BANDS_OF_UNNAMED_AXIS) -> str:
+    """The order of a single picture, "YX", "YXS" or "SYX" with S for its bands, axes of length 1 left out; "" where it is none.
+
+    Args:
+        most_bands: of an axis before the others that has no name
+    """
+    kept = "".join(a for a, n in zip(axes, shape, strict=True) if n > 1 or a in "YX")
+    if kept != "QYX":
+        return {"YX": "YX", "YXS": "YXS", "YXC": "YXS", "SYX": "SYX", "CYX": "SYX"}.get(kept, "")
+    # Written by tifffile from a bare array: the short axis holds the bands, whichever end it stands at.
+    first, _, last = picture_shape(shape, axes)
+    if last <= MOST_BANDS_OF_UNNAMED_AXIS < first:
+        return "YXS"
+    return "SYX" if first <= most_bands else ""
+
+
+def picture_shape(shape: tuple[int, ...], axes: str) -> tuple[int, ...]:
+    """The lengths of the axes that picture_axes() speaks of."""
+    return tuple(n for a, n in zip(axes, shape, strict=True) if n > 1 or a in "YX")
 
 
 def plain_colours(path: Path, pixels: NDArray[Any], page: Any) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
     """Channels without alpha, with 0 as black; and the palette where the values are indices of one."""
     kind = int(page.photometric)
     if kind == PALETTE and page.colormap is not None and pixels.ndim == 2:
-        return pixels, (page.colormap >> 8).astype(np.uint8).T
+        # Old writers state colours of 8 bits where TIFF has 16; libtiff tells them apart in the same way.
+        return pixels, (page.colormap >> (8 if page.colormap.max() >= 256 else 0)).astype(np.uint8).T
     if pixels.ndim == 3 and page.extrasamples:
         plain = pixels.shape[2] - len(page.extrasamples)
         kept = [c for c in range(pixels.shape[2]) if c < plain or int(page.extrasamples[c - plain]) not in ALPHA]

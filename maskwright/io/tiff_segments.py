@@ -22,12 +22,17 @@ class Segments:
     def __init__(self, page: Any, pages: Sequence[Any]) -> None:
         self._page, self._pages = page, pages
         self.hw = int(page.imagelength), int(page.imagewidth)
-        self._straight = bool(page.is_contiguous) and _plain_bytes(page)
+        self._straight: list[Straight] = []
+        if page.is_final and _plain_bytes(page):  # final: no order of bits and no differences to undo
+            self._straight = [Straight(one, page, one.dataoffsets[0], self.hw, *self._planes()) for one in pages]
         self._pieces = Pieces()
 
     def read(self, rows: slice, cols: slice) -> NDArray[Any]:
         """(h, w, samples of all pages); what tifffile raises where a segment is damaged."""
-        return self._straight_window(rows, cols) if self._straight else self._window(rows, cols)
+        if not self._straight:
+            return self._window(rows, cols)
+        parts = [one.read(rows, cols) for one in self._straight]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
     def _window(self, rows: slice, cols: slice) -> NDArray[Any]:
         """(h, w, samples of all pages), put together from the segments under the window."""
@@ -83,20 +88,36 @@ class Segments:
         decoded = self._page.decode(data, index, jpegtables=self._page.jpegtables, jpegheader=self._page.jpegheader)[0]
         return None if decoded is None else decoded[0]
 
-    def _straight_window(self, rows: slice, cols: slice) -> NDArray[Any]:
-        """The window of uncompressed rows that stand one after the other in the file."""
-        planes, depth = self._planes()
-        kind = np.dtype(self._page.parent.byteorder + self._page.dtype.char)
-        pixel, parts = depth * kind.itemsize, []
+
+class Straight:
+    """A picture whose uncompressed rows stand one after the other in the file.
+
+    Args:
+        page: whose file it is
+        keyframe: that says the type of its values
+        offset: of the first value
+        planes, depth: that it stores one after the other, and samples that stand together in each
+    """
+
+    def __init__(self, page: Any, keyframe: Any, offset: int, hw: tuple[int, int], planes: int, depth: int) -> None:
+        self.hw, self._page, self._offset, self._planes, self._depth = hw, page, int(offset), planes, depth
+        self._kind: np.dtype[Any] = np.dtype(keyframe.parent.byteorder + keyframe.dtype.char)
+
+    @property
+    def end(self) -> int:
+        """The byte behind its last value."""
+        return self._offset + self._planes * self.hw[0] * self.hw[1] * self._depth * self._kind.itemsize
+
+    def read(self, rows: slice, cols: slice) -> NDArray[Any]:
+        """(h, w, samples of all planes); ValueError where the file ends before."""
+        pixel, parts, file = self._depth * self._kind.itemsize, [], _file_of(self._page)
         height, width = rows.stop - rows.start, cols.stop - cols.start
-        for page in self._pages:
-            file = _file_of(page)
-            for plane in range(planes):
-                part = bytearray()
-                for y in range(rows.start, rows.stop):
-                    file.seek(page.dataoffsets[0] + ((plane * self.hw[0] + y) * self.hw[1] + cols.start) * pixel)
-                    part += file.read(width * pixel)
-                parts.append(np.frombuffer(bytes(part), kind).reshape(height, width, depth))
+        for plane in range(self._planes):
+            part = bytearray()
+            for y in range(rows.start, rows.stop):
+                file.seek(self._offset + ((plane * self.hw[0] + y) * self.hw[1] + cols.start) * pixel)
+                part += file.read(width * pixel)
+            parts.append(np.frombuffer(bytes(part), self._kind).reshape(height, width, self._depth))
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
 

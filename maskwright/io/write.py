@@ -219,10 +219,14 @@ def fresh_folder(path: str | Path) -> Path:
             raise InputError(explanation(candidate, error)) from error
 
 
-def full_disk(path: Path) -> OSError | None:
-    """What the system says of a full disk, where the disk of a path is: for libraries that write and do not pass it on."""
+def full_disk(path: Path, needed: int = 0) -> OSError | None:
+    """What the system says of a full disk, where the disk of a path is: for libraries that write and do not pass it on.
+
+    Args:
+        needed: bytes without which it counts as full, where that is more than FULL_BELOW
+    """
     with suppress(OSError):
-        if shutil.disk_usage(path.parent).free < FULL_BELOW:
+        if shutil.disk_usage(path.parent).free < max(FULL_BELOW, needed):
             return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     return None
 

@@ -1,10 +1,12 @@
 """zarr by windows: arrays (Y, X), (Y, X, C) or (C, Y, X) of version 2 and 3, and the full size of an OME-Zarr image.
 
-Source: the OME-NGFF specification 0.4 and 0.5, "multiscales": the first data set is the largest.
+Axes that have names may come in any order. Sources: the OME-NGFF specification 0.4 and 0.5, "multiscales": the first data set is
+the largest; zarr 3, "dimension_names"; xarray's attribute _ARRAY_DIMENSIONS of zarr 2.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,11 @@ from maskwright.io.tiff import MOST_BANDS_OF_UNNAMED_AXIS
 
 # Smaller chunks are read anew for each window: decoding the few that it shares with others costs less than going through all.
 KEPT_PX = 1 << 18
+LETTERS = {
+    **dict.fromkeys(("y", "lat", "latitude"), "y"),
+    **dict.fromkeys(("x", "lon", "longitude"), "x"),
+    **dict.fromkeys(("c", "channel", "channels", "band", "bands"), "c"),
+}
 BROKEN = (OSError, ValueError, KeyError, TypeError, RuntimeError, IndexError)
 
 
@@ -73,7 +80,8 @@ class ZarrWindows:
             part = np.asarray(self._array[tuple(at[letter] for letter in self._order)])
         except BROKEN as error:
             raise _damaged(self.path, error) from error
-        return stored(np.moveaxis(part, 0, 2) if self._order.replace("1", "") == "cyx" else part, str(self.path))
+        order = self._order.replace("1", "")
+        return stored(part.transpose([order.index(letter) for letter in "yxc" if letter in order]), str(self.path))
 
     def covered(self, rows: slice, cols: slice) -> NDArray[np.bool_]:
         """Everywhere."""
@@ -83,36 +91,48 @@ class ZarrWindows:
         """Nothing is open between reads."""
 
 
-def _opened(path: Path) -> tuple[Any, str]:
-    """The array, and the letters of its axes where the folder names them."""
+def _opened(path: Path) -> tuple[Any, list[str]]:
+    """The array, and its axes where the folder names them."""
     try:
         import zarr
     except ImportError:
         raise MissingExtraError("zarr", "zarr", f"{path}: reading zarr") from None
     try:
         found: Any = zarr.open(str(path), mode="r")
-        return (found, "") if isinstance(found, zarr.Array) else _image_in(found, path)
+        if not isinstance(found, zarr.Array):
+            return _image_in(found, path)
+        stated: Any = getattr(found.metadata, "dimension_names", None) or found.attrs.get("_ARRAY_DIMENSIONS")
+        return found, _named(stated or ())
+    except FormatError:
+        raise
     except BROKEN as error:
         raise _damaged(path, error) from error
 
 
-def _image_in(found: Any, path: Path) -> tuple[Any, str]:
-    """The full size of an OME-Zarr image, and the letters of its axes."""
+def _image_in(found: Any, path: Path) -> tuple[Any, list[str]]:
+    """The full size of an OME-Zarr image, and its axes."""
     stated = found.attrs.get("multiscales") or found.attrs.get("ome", {}).get("multiscales")
     if not stated:
         raise FormatError(f"{path}: the zarr folder holds no array and no OME-Zarr image; give the path of one array in it.")
-    axes = "".join(axis["name"].lower() if isinstance(axis, dict) else axis for axis in stated[0].get("axes", []))
-    return found[stated[0]["datasets"][0]["path"]], axes
+    axes = [axis["name"] if isinstance(axis, dict) else axis for axis in stated[0].get("axes", [])]
+    return found[stated[0]["datasets"][0]["path"]], _named(axes)
+
+
+def _named(axes: Iterable[str | None]) -> list[str]:
+    """Names of axes in small letters; none where none of them is of a picture."""
+    names = [str(name).lower() for name in axes]
+    return names if any(LETTERS.get(name) in ("y", "x") for name in names) else []
 
 
 def _damaged(path: Path, error: BaseException) -> FormatError:
     return FormatError(f"{path}: the zarr folder is incomplete or damaged ({error}). Copy or download it again.")
 
 
-def _order(path: Path, shape: tuple[int, ...], names: str) -> str:
+def _order(path: Path, shape: tuple[int, ...], names: Sequence[str]) -> str:
     """A letter for each axis: y, x, c, and 1 for others, which have length 1."""
-    if names and len(names) == len(shape):
-        order = "".join(letter if letter in "yxc" else "1" for letter in names)
+    is_named = len(names) == len(shape)
+    if is_named:
+        order = "".join(LETTERS.get(name, "1") for name in names)
     elif len(shape) == 2:
         order = "yx"
     elif len(shape) == 3:
@@ -120,6 +140,7 @@ def _order(path: Path, shape: tuple[int, ...], names: str) -> str:
     else:
         order = "1" * (len(shape) - 3) + "cyx"
     stack = any(n > 1 for n, letter in zip(shape, order, strict=True) if letter == "1")
-    if stack or order.replace("1", "") not in ("yx", "yxc", "cyx") or 0 in shape:
-        raise FormatError(f"{path}: the zarr array has the shape {shape}; expected (Y, X), (Y, X, C) or (C, Y, X).")
+    if stack or "".join(sorted(order.replace("1", ""))) not in ("xy", "cxy") or 0 in shape:
+        axes = f" (axes {', '.join(names)})" if is_named else ""
+        raise FormatError(f"{path}: the zarr array has the shape {shape}{axes}; expected (Y, X), (Y, X, C) or (C, Y, X).")
     return order

@@ -336,6 +336,19 @@ def test_bands_count_for_what_is_large(tmp_path, monkeypatch):
     assert not is_large(tmp_path / "a.tif", whole=True)
 
 
+def test_bands_in_pages_count_and_thumbnails_do_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(large_work, "LARGE_PX", 30 * 40 * 8 // 3 - 1)
+    bands = {"photometric": "minisblack", "metadata": {"axes": "CYX"}}
+    tifffile.imwrite(tmp_path / "pages.tif", np.zeros((8, 30, 40), np.uint8), **bands)
+    assert is_large(tmp_path / "pages.tif")
+    with tifffile.TiffWriter(tmp_path / "thumbnail.tif") as tiff:
+        for shape, kind in (((3, 4), 1), ((60, 80), 0)):
+            tiff.write(np.zeros(shape, np.uint8), photometric="minisblack", subfiletype=kind, metadata=None)
+    assert is_large(tmp_path / "thumbnail.tif")
+    tifffile.imwrite(tmp_path / "few.tif", np.zeros((7, 30, 40), np.uint8), **bands)
+    assert not is_large(tmp_path / "few.tif")
+
+
 def test_predict_files_sends_large_images_this_way(run, tmp_path, monkeypatch):
     monkeypatch.setattr(large_work, "LARGE_PX", 100 * 100)
     source = tmp_path / "in"

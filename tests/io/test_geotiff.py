@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,11 @@ import tifffile
 
 from maskwright.classes import ClassMap
 from maskwright.errors import InputError, MissingExtraError
-from maskwright.io import geotiff, read_image, write_mask
+from maskwright.io import Image, geotiff, read_image, write_mask
 from maskwright.io.georeference import Georeference, filled, missing_pixels
+from maskwright.io.measured import Measured
+from maskwright.io.windows import open_windows
+from maskwright.io.write import disk_ends_it
 from maskwright.result import Segmentation
 from maskwright.sample import Sample
 
@@ -73,6 +77,21 @@ def test_a_cog_has_overviews_of_whole_ids(tmp_path):
         assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
 
 
+def test_a_disk_that_is_full_leaves_no_cog(tmp_path, monkeypatch):
+    image = read_image(raster(tmp_path / "a.tif", drawn()))
+    write_mask(tmp_path / "m.tif", np.ones((6, 8), int), CLASSES, "cog", image.georeference)
+    before = (tmp_path / "m.tif").read_bytes()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(InputError, match=r"m\.tif: cannot be written, the disk is full .*kept as it was") as raised:
+        write_mask(tmp_path / "m.tif", np.zeros((6, 8), int), CLASSES, "cog", image.georeference)
+    assert disk_ends_it(raised.value)
+    assert (tmp_path / "m.tif").read_bytes() == before
+
+
 def test_the_transform_is_that_of_rasterio(tmp_path):
     for name, transform in {"utm": UTM, "rotated": ROTATED, "degrees": DEGREES}.items():
         path = raster(tmp_path / f"{name}.tif", drawn(), transform)
@@ -118,6 +137,21 @@ def test_nodata_is_filled_with_the_mean_of_its_band_and_void_in_answers(tmp_path
         assert (file.dataset_mask() == 0).sum() == 1
 
 
+@pytest.mark.parametrize(("void", "bits"), [(0, 8), (250, 8), (1, 1)])
+def test_nodata_is_a_stored_value_where_white_is_zero(tmp_path, void, bits):
+    stored = np.where(np.arange(48).reshape(1, 6, 8) % 5 == 2, void, 1 - void if bits == 1 else drawn(bands=1) + 20)
+    how = {"photometric": "MINISWHITE", "nodata": void} | ({"nbits": 1} if bits == 1 else {})
+    path = raster(tmp_path / "a.tif", stored.astype(np.uint8), **how)
+    image, windows = read_image(path), open_windows(path)
+    assert np.array_equal(image.missing, stored[0] == void)
+    pixels, missing = Measured(windows).read(slice(0, 6), slice(0, 8))
+    assert np.array_equal(missing, stored[0] == void)
+    assert np.array_equal(pixels, image.pixels)
+    assert np.array_equal(pixels[~missing][:, 0], (1 << bits) - 1 - stored[0][~missing])
+    assert windows.place == image.georeference
+    windows.close()
+
+
 def test_nan_is_no_measurement(tmp_path):
     pixels = drawn("float32", 1)
     pixels[0, 2, 3] = np.nan
@@ -137,6 +171,91 @@ def test_masks_in_the_file_and_transparent_bands_are_void(tmp_path):
         assert image.channels == 3
         assert image.missing is not None
         assert (image.missing == (seen == 0)).all()
+
+
+def both_ways(path: Path) -> tuple[Image, np.ndarray]:
+    """The image, and which of its pixels windows find missing; their pixels and remarks are the same."""
+    image, windows = read_image(path), open_windows(path)
+    pixels, missing = Measured(windows).read(slice(0, 6), slice(0, 8))
+    assert np.array_equal(pixels, image.pixels)
+    assert windows.place == image.georeference
+    assert windows.remarks == image.remarks
+    windows.close()
+    return image, np.zeros((6, 8), bool) if missing is None else missing
+
+
+@pytest.mark.parametrize("bands", [3, 4])
+def test_a_mask_file_beside_the_image_is_void(tmp_path, bands):
+    seen = np.full((6, 8), 255, np.uint8)
+    seen[4:, 1:] = 0
+    path = raster(tmp_path / "a.tif", drawn(bands=bands), photometric="RGB")
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(path, "r+") as file:
+        file.write_mask(seen)
+    assert (tmp_path / "a.tif.msk").is_file()
+    image, missing = both_ways(path)
+    assert image.remarks == ()
+    assert np.array_equal(image.missing, seen == 0)
+    assert np.array_equal(missing, seen == 0)
+
+
+@pytest.mark.parametrize("what", ["cut", "another size", "no TIFF", "three bands"])
+def test_a_mask_file_of_no_use_is_said(tmp_path, what):
+    path, beside = raster(tmp_path / "a.tif", drawn()), tmp_path / "a.tif.msk"
+    tifffile.imwrite(beside, {"another size": drawn()[0, :5], "three bands": drawn().transpose(1, 2, 0)}.get(what, drawn()[0]))
+    beside.write_bytes({"cut": beside.read_bytes()[:-1], "no TIFF": b"what?"}.get(what, beside.read_bytes()))
+    image, missing = both_ways(path)
+    assert not missing.any()
+    assert "a mask file beside it (.msk) that is damaged, or not one band of the image's size" in image.remarks[0]
+
+
+@pytest.mark.parametrize("interleave", ["pixel", "band"])
+def test_a_fourth_band_that_is_hardly_transparency_is_said(tmp_path, interleave):
+    infrared = np.concatenate([drawn(), drawn(bands=1) + 40])
+    path = raster(tmp_path / "a.tif", infrared, interleave=interleave)
+    image, _ = both_ways(path)
+    assert image.channels == 3
+    assert image.remarks == (
+        "states that band 4 is transparency, and it is left out; if it is a measurement, gdal_edit.py -colorinterp_4 undefined "
+        "keeps it.",
+    )
+    with rasterio.open(path, "r+") as file:
+        file.colorinterp = [*file.colorinterp[:3], rasterio.enums.ColorInterp.undefined]
+    image, _ = both_ways(path)
+    assert (image.channels, image.remarks) == (4, ())
+
+
+def test_transparency_with_soft_edges_is_nothing_to_say(tmp_path):
+    seen = np.full((1, 6, 8), 255, np.uint8)
+    seen[0, 2:] = np.array([0, 90, 170, 255])[:, None]
+    image, missing = both_ways(raster(tmp_path / "a.tif", np.concatenate([drawn(), seen])))
+    assert (image.channels, image.remarks) == (3, ())
+    assert np.array_equal(missing, seen[0] == 0)
+
+
+@pytest.mark.parametrize("name", ["a.tfw", "a.TFW", "a.tifw", "a.wld"])
+def test_a_world_file_gives_the_place(tmp_path, name):
+    tifffile.imwrite(tmp_path / "a.tif", np.moveaxis(drawn(), 0, 2), photometric="rgb")
+    a, b, c, d, e, f = tuple(ROTATED)[:6]
+    (tmp_path / name).write_text("\n".join(map(repr, (a, d, b, e, c + (a + b) / 2, f + (d + e) / 2))))
+    image, _ = both_ways(tmp_path / "a.tif")
+    assert image.georeference.transform == pytest.approx((a, b, c, d, e, f))
+    assert "states no coordinate reference system" in image.remarks[0]
+    write_mask(tmp_path / "m.tif", np.zeros((6, 8), int), CLASSES, "tiff", image.georeference)
+    with rasterio.open(tmp_path / "a.tif") as before, rasterio.open(tmp_path / "m.tif") as after:
+        assert after.transform.almost_equals(before.transform, 1e-6)
+        assert after.transform.almost_equals(ROTATED, 1e-6)
+
+
+def test_the_place_of_the_file_goes_before_a_world_file_and_a_bad_one_is_said(tmp_path):
+    path = raster(tmp_path / "a.tif", drawn())
+    (tmp_path / "a.tfw").write_text("1 0 0 -1 7 7")
+    assert both_ways(path)[0].georeference.transform == tuple(UTM)[:6]
+    tifffile.imwrite(path, np.moveaxis(drawn(), 0, 2), photometric="rgb")
+    for text in ("1 0 0 -1 7", "1 0 0 -1 seven 7", "0 0 0 0 7 7"):
+        (tmp_path / "a.tfw").write_text(text)
+        image, _ = both_ways(path)
+        assert image.georeference is None
+        assert "a world file beside it that does not hold the six numbers" in image.remarks[0]
 
 
 def test_nodata_that_the_type_cannot_hold_marks_nothing():

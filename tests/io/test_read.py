@@ -51,6 +51,35 @@ def test_jpeg(tmp_path, suffix):
     assert np.abs(image.pixels.astype(int) - (200, 100, 50)).max() <= 3
 
 
+@pytest.mark.parametrize(("name", "options"), [("a.gif", {}), ("a.webp", {"lossless": True}), ("a.png", {})])
+def test_the_first_frame_of_an_animation_is_said_to_be_the_first(tmp_path, name, options):
+    first, *more = (PIL.Image.fromarray(np.roll(RGB, k, axis=0)) for k in range(3))
+    first.save(tmp_path / name, save_all=True, append_images=more, **options)
+    image = read_image(tmp_path / name)
+    assert image.remarks == ("holds 3 frames; the first of them is answered.",)
+    if name != "a.gif":
+        assert np.array_equal(image.pixels, RGB)
+    first.save(tmp_path / name)
+    assert read_image(tmp_path / name).remarks == ()
+
+
+def test_a_gif_that_is_cut_behind_its_first_frame(tmp_path):
+    first, second = (PIL.Image.fromarray(np.roll(GREY, k, axis=0)) for k in range(2))
+    first.save(tmp_path / "a.gif", save_all=True, append_images=[second])
+    whole = read_image(tmp_path / "a.gif").pixels
+    data = (tmp_path / "a.gif").read_bytes()
+    for cut in (5, 20, 60):
+        (tmp_path / "a.gif").write_bytes(data[:-cut])
+        assert np.array_equal(read_image(tmp_path / "a.gif").pixels, whole)
+
+
+def test_previews_of_a_camera_are_no_frames(tmp_path):
+    PIL.Image.fromarray(RGB).save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[PIL.Image.fromarray(RGB[:2, :3])])
+    with PIL.Image.open(tmp_path / "a.jpg") as picture:
+        assert (picture.format, picture.n_frames) == ("MPO", 2)
+    assert read_image(tmp_path / "a.jpg").remarks == ()
+
+
 @pytest.mark.parametrize(
     ("array", "mode", "expected"),
     [

@@ -68,6 +68,15 @@ def test_axes_as_stated(tmp_path, axes):
     assert np.array_equal(read_image(tmp_path / "a.tif").pixels, pixels)
 
 
+@pytest.mark.parametrize("depth", [8, 16])
+def test_colours_of_a_palette(tmp_path, depth):
+    colours = np.random.default_rng(0).integers(0, 256, (3, 256)).astype(np.uint16)
+    stored = colours if depth == 8 else colours * 257
+    numbers = bands(1)[..., 0]
+    tifffile.imwrite(tmp_path / "a.tif", numbers, photometric="palette", colormap=stored)
+    assert np.array_equal(read_image(tmp_path / "a.tif").pixels, colours.T[numbers])
+
+
 def test_volume_is_refused(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((20, 24, 30), np.uint8), photometric="minisblack")
     with pytest.raises(FormatError, match=r"a stack of the shape \(20, 24, 30\) \(axes QYX\); expected one image"):

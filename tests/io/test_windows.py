@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 import tifffile
 import zarr
+from PIL import Image
 
 from maskwright.errors import FormatError, InputError
 from maskwright.io.measured import Measured
@@ -54,6 +57,52 @@ def test_a_page_for_each_band_in_ome_tiff(tmp_path):
     check_parts(path)
 
 
+def with_one_page(path):
+    """Cut the chain of pages after the first, as ImageJ writes files beyond 4 GB."""
+    with tifffile.TiffFile(path) as tiff:
+        order, first, count = tiff.byteorder, tiff.pages[0].offset, len(tiff.pages[0].tags)
+    with path.open("r+b") as file:
+        file.seek(first + 2 + 12 * count)
+        file.write(struct.pack(order + "I", 0))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_imagej_states_the_first_channel_alone(tmp_path, kind):
+    pixels = RGB.transpose(2, 0, 1).astype(kind) * kind(1 if kind == np.uint8 else 200)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, imagej=True, metadata={"axes": "CYX"})
+    with_one_page(tmp_path / "a.tif")
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        assert len(tiff.pages) == 1
+    assert open_windows(tmp_path / "a.tif").channels == 3
+    check_parts(tmp_path / "a.tif")
+
+
+def test_the_first_of_many_pages_alone_in_a_file_that_is_cut(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        tiff.write(RGB.transpose(2, 0, 1), photometric="minisblack", metadata={"axes": "CYX"}, truncate=True)
+    check_parts(tmp_path / "a.tif")
+    (tmp_path / "a.tif").write_bytes((tmp_path / "a.tif").read_bytes()[:-9])
+    with pytest.raises(FormatError, match=r"a.tif: the TIFF file is cut short \(its data reach beyond"):
+        open_windows(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("height", [300, 101])  # more than the bands that pages could be, and as many
+def test_bands_last_in_a_page_for_each_row(tmp_path, height):
+    pixels = RGB[:height]
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack", planarconfig=None)
+    whole, found = read_image(tmp_path / "a.tif").pixels, open_windows(tmp_path / "a.tif")
+    assert np.array_equal(whole, pixels)
+    assert found.hw == (height, 500)
+    assert np.array_equal(found.read(slice(20, 90), slice(100, 400)), pixels[20:90, 100:400])
+    found.close()
+
+
+def test_compressed_rows_as_pages_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", RGB, photometric="minisblack", planarconfig=None, compression="zlib")
+    with pytest.raises(FormatError, match=r"a.tif: .* in pages of \(500, 3\), compressed or apart; .* Write it again"):
+        open_windows(tmp_path / "a.tif")
+
+
 def test_an_ome_tiff_of_a_file_for_each_band(tmp_path):
     for compression in (None, "zlib"):
         uuids = [f"urn:uuid:00000000-0000-0000-0000-00000000000{k}" for k in range(2)]
@@ -75,6 +124,13 @@ def test_an_ome_tiff_of_a_file_for_each_band(tmp_path):
         found = open_windows(tmp_path / "0.ome.tif")
         assert np.array_equal(found.read(*WINDOWS[1]), RGB[WINDOWS[1]][..., :2])
         found.close()
+
+
+def test_bits_that_are_stored_the_other_way_round(tmp_path):
+    Image.fromarray(RGB).save(tmp_path / "a.tif", tiffinfo={266: 2})
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        assert (tiff.pages[0].fillorder, tiff.pages[0].compression) == (2, 1)
+    check_parts(tmp_path / "a.tif")
 
 
 def test_the_number_of_a_palette_that_is_void(tmp_path):
@@ -141,12 +197,43 @@ def test_the_largest_level_of_an_ome_zarr(tmp_path):
     assert np.array_equal(open_windows(tmp_path / "o.zarr").read(slice(0, 9), slice(3, 9)), RGB[:9, 3:9])
 
 
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize(
+    ("axes", "pixels"),
+    [
+        (("y", "x"), RGB[..., 0]),
+        (("x", "y"), RGB[..., 0].T),
+        (("Band", "X", "Y"), RGB.transpose(2, 1, 0)),
+        (("lat", "channel", "lon"), RGB.transpose(0, 2, 1)),
+        (("time", "y", "x", "bands"), RGB[None]),
+        (("y", "x", "c"), np.tile(RGB, 6)),  # 18 bands: more than an axis without a name may have
+        ((None, "rows"), RGB[..., 0]),
+    ],
+)
+def test_axes_of_zarr_that_have_names(tmp_path, version, axes, pixels):
+    named = {"dimension_names": axes} if version == 3 else {"attributes": {"_ARRAY_DIMENSIONS": axes}}
+    how = {"shape": pixels.shape, "chunks": tuple(min(n, 70) for n in pixels.shape), "dtype": "uint8", "zarr_format": version}
+    zarr.create_array(str(tmp_path / "a.zarr"), **how, **named)[:] = pixels
+    found = open_windows(tmp_path / "a.zarr")
+    expected = RGB[..., :1] if pixels.ndim == 2 else pixels if pixels.shape[2] == 18 else RGB
+    assert (found.hw, found.channels) == ((300, 500), expected.shape[2])
+    for rows, cols in WINDOWS:
+        assert np.array_equal(found.read(rows, cols), expected[rows, cols])
+
+
+def test_a_named_stack_of_zarr_is_not_taken_for_bands(tmp_path):
+    array = zarr.create_array(str(tmp_path / "a.zarr"), shape=(3, 30, 40), dtype="uint8", dimension_names=("time", "y", "x"))
+    array[:] = 1
+    with pytest.raises(FormatError, match=r"the shape \(3, 30, 40\) \(axes time, y, x\); expected \(Y, X\)"):
+        open_windows(tmp_path / "a.zarr")
+
+
 def test_zarr_of_another_shape(tmp_path):
     zarr.save_array(str(tmp_path / "a.zarr"), np.zeros((2, 3, 30, 40), np.uint8))
     with pytest.raises(FormatError, match=r"has the shape \(2, 3, 30, 40\); expected \(Y, X\)"):
         open_windows(tmp_path / "a.zarr")
     zarr.open_group(str(tmp_path / "g.zarr"), mode="w")
-    with pytest.raises(FormatError, match="holds no array and no OME-Zarr image"):
+    with pytest.raises(FormatError, match=r"^\S*g\.zarr: the zarr folder holds no array and no OME-Zarr image; give"):
         open_windows(tmp_path / "g.zarr")
 
 
@@ -226,6 +313,12 @@ def test_what_is_stored_turned_or_as_a_stack(tmp_path):
     tifffile.imwrite(tmp_path / "s.tif", np.zeros((2, 5, 64, 64), np.uint8), photometric="minisblack")
     with pytest.raises(FormatError, match="holds a stack"):
         open_windows(tmp_path / "s.tif")
+
+
+def test_values_that_are_no_pixels_are_not_called_damage(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", RGB[..., 0].astype(np.uint64), photometric="minisblack")
+    with pytest.raises(InputError, match=r"^\S*a\.tif: values of the type uint64 cannot be used as pixels"):
+        open_windows(tmp_path / "a.tif")
 
 
 def test_other_files_have_no_windows(tmp_path):
