@@ -92,13 +92,23 @@ class NiftiVolume(Volume):
     def decoded(self, k: int) -> Decoded:
         self.check_index(k)
         pixels = np.ascontiguousarray(self._slices[k])
+        value_range = self._range_of(pixels.dtype)
         if (self._slope, self._intercept) != (1.0, 0.0):
             scaled = pixels * np.float64(self._slope) + self._intercept
             whole = pixels.dtype.kind in "iu" and self._slope.is_integer() and self._intercept.is_integer()
             pixels = narrowed(self.path, np.rint(scaled).astype(np.int64)) if whole else scaled.astype(np.float32)
         elif pixels.dtype.kind in "iu" and pixels.dtype.itemsize == 8:
             pixels = narrowed(self.path, pixels)
-        return Decoded(pixels, container="nifti", holds_ids=self.holds_ids, window=self._window)
+        return Decoded(pixels, container="nifti", value_range=value_range, holds_ids=self.holds_ids, window=self._window)
+
+    def _range_of(self, kind: np.dtype[Any]) -> tuple[float, float] | None:
+        """The values that the stored type can hold, scaled as they are; None where only the values of the volume tell."""
+        if kind.kind not in "iu" or not (self._slope.is_integer() and self._intercept.is_integer()):
+            return None
+        # Nobody needs the limits of 64 bits: what fits into 32 is all that is read of them.
+        limits = np.iinfo(np.int32 if kind.itemsize == 8 else kind)
+        low, high = sorted(float(limit) * self._slope + self._intercept for limit in (limits.min, limits.max))
+        return low, high
 
     def save_labels(self, path: Path, labels: NDArray[Any], classes: ClassMap) -> None:
         header = self._image.header.copy()
