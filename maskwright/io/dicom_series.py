@@ -8,6 +8,8 @@ Source: DICOM PS3.3, C.7.6.2 (Image Plane). Affine: the same in NIfTI's directio
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,7 @@ from maskwright.classes import ClassMap
 from maskwright.errors import FormatError, InputError
 from maskwright.io.decoded import Decoded
 from maskwright.io.dicom import SEGMENTATIONS, check_picture, damage_said, decode_dicom, frames_of, read_header
-from maskwright.io.dicom_values import group, spacing_mm
+from maskwright.io.dicom_values import group, range_of, spacing_mm
 from maskwright.io.nifti import save_new
 from maskwright.io.volume import Volume
 
@@ -67,7 +69,15 @@ class DicomVolume(Volume):
 
     def decoded(self, k: int) -> Decoded:
         self.check_index(k)
-        return decode_dicom(self.files[0], k, header=self.headers[0]) if self.frames > 1 else decode_dicom(self.files[k])
+        found = decode_dicom(self.files[0], k, header=self.headers[0]) if self.frames > 1 else decode_dicom(self.files[k])
+        return replace(found, value_range=self._range)
+
+    @cached_property
+    def _range(self) -> tuple[float, float] | None:
+        """The range of all slices together: each may have a slope of its own (PET), and equal values are to look equal."""
+        ranges = [range_of(header, frame) for header, frame in self._slices()]
+        known = [ends for ends in ranges if ends is not None]
+        return (min(e[0] for e in known), max(e[1] for e in known)) if len(known) == len(ranges) else None
 
     @property
     def file(self) -> Path:

@@ -10,6 +10,8 @@ import nibabel
 import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
 from pydicom.uid import SegmentationStorage
 
 from maskwright.classes import ClassMap
@@ -35,6 +37,28 @@ def test_slices_are_sorted_as_they_lie(tmp_path, draw_series):
     assert volume.affine.tolist() == [[-0.75, 0, 0, 10], [0, -0.5, 0, 20], [0, 0, 2.5, 5], [0, 0, 0, 1]]
     assert volume.remarks == ()
     assert np.array_equal(read_image(volume.slice_path(2)).pixels[..., 0], PIXELS[2] - 1000)
+
+
+def test_slices_with_slopes_of_their_own_have_one_range(tmp_path, draw_dicom):
+    for k in range(3):
+        draw_dicom(
+            tmp_path / f"{k}.dcm", (60 * PIXELS[0] // (k + 1)).astype(np.uint16), ImagePositionPatient=[0, 0, k], Modality="PT",
+            ImageOrientationPatient=[1, 0, 0, 0, 1, 0], RescaleSlope=k + 1, RescaleIntercept=0, BitsStored=16,
+        )  # fmt: skip
+    images = list(open_volume(tmp_path).images(measured=False))
+    assert {image.value_range for image in images} == {(0, 3 * 65535)}
+
+
+def test_slices_that_are_looked_up_have_the_range_of_the_volume(tmp_path, draw_dicom):
+    for k, values in enumerate(([5, 50, 500], [10, 20, 30])):
+        table = Dataset()
+        table.LUTDescriptor, table.LUTData, table.ModalityLUTType = [3, 0, 16], np.array(values, np.uint16).tobytes(), "US"
+        table["LUTDescriptor"].VR, table["LUTData"].VR = "US", "OW"
+        draw_dicom(
+            tmp_path / f"{k}.dcm", np.array([[0, 1, 2]], np.uint8), ImagePositionPatient=[0, 0, k], Modality="MR",
+            ImageOrientationPatient=[1, 0, 0, 0, 1, 0], ModalityLUTSequence=Sequence([table]),
+        )  # fmt: skip
+    assert [image.value_range for image in open_volume(tmp_path).images()] == [(5, 500)] * 2
 
 
 def test_an_oblique_series_runs_along_its_normal(tmp_path, draw_dicom):
