@@ -20,6 +20,7 @@ from maskwright.classes import ClassMap
 from maskwright.errors import FormatError, InputError
 from maskwright.io.decoded import Decoded
 from maskwright.io.dicom import SEGMENTATIONS, check_picture, damage_said, decode_dicom, frames_of, read_header
+from maskwright.io.dicom_places import UNEVEN, orientation_of, position_of, same_plane, usual_step
 from maskwright.io.dicom_values import group, range_of, spacing_mm
 from maskwright.io.nifti import save_new
 from maskwright.io.volume import Volume
@@ -27,8 +28,6 @@ from maskwright.io.volume import Volume
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-# Cosines and positions are written with few digits; a hundredth of a slice is beyond what scanners keep.
-SAME_DIRECTION, UNEVEN = 1e-3, 0.01
 RAS_OF_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -38,8 +37,8 @@ class DicomVolume(Volume):
     Attributes:
         headers: of the slices' files, in their order; of a file with frames that one
         files: likewise
-        affine: (4, 4) from (column, row, slice) to millimetres, right, front and head positive; None where no position is stated
-            or slices are not evenly apart
+        affine: (4, 4) from (column, row, slice) to millimetres, right, front and head positive; of frames in the order in
+            which they lie; None where no position is stated, slices are not evenly apart, or frames make up no volume
 
     Raises:
         InputError: sizes or planes differ, or two slices lie at one place.
@@ -55,10 +54,11 @@ class DicomVolume(Volume):
         self.hw = int(headers[0].Rows), int(headers[0].Columns)
         self.affine: NDArray[np.float64] | None = None
         self.remarks = ()
-        self._sort()
-        plane = spacing_mm(self.headers[0])
-        thickness = self._thickness()
-        self.spacing_mm = (thickness, *plane) if plane is not None and thickness is not None else None
+        self._order = np.arange(len(self))  # of the slices, from one end to the other
+        self._is_even = self._is_volume = True
+        step = self._sort()
+        plane, thickness = spacing_mm(self.headers[0]), step or self._stated_thickness()
+        self.spacing_mm = (thickness, *plane) if self._is_volume and plane is not None and thickness is not None else None
 
     @property
     def sources(self) -> list[Path]:
@@ -94,38 +94,54 @@ class DicomVolume(Volume):
     def _slices(self) -> Iterable[tuple[Dataset, int]]:
         return [(self.headers[0], k) for k in range(self.frames)] if self.frames > 1 else [(h, 0) for h in self.headers]
 
-    def _sort(self) -> None:
+    def _sort(self) -> float | None:
+        """Bring files into the order in which they lie, and find that of frames; returns the usual way from one to the next."""
         directions, positions = orientation_of(self.headers[0]), self.positions()
         if directions is None or positions is None:
-            return
-        normal = np.cross(directions[0], directions[1])
-        along = np.array([float(normal @ p) for p in positions])
+            return None
+        turned = [k for header, k in self._slices() if not same_plane(directions, orientation_of(header, k))]
+        if turned:
+            self._say_loose(f"frames 0 and {turned[0]} lie in different planes")
+            return None
+        along = np.array([float(np.cross(*directions) @ p) for p in positions])
+        order = np.argsort(along, kind="stable")
         if self.frames == 1:
-            order = [int(k) for k in np.argsort(along, kind="stable")]
             self.files, self.headers = [self.files[k] for k in order], [self.headers[k] for k in order]
-            along = along[order]
-        self._check_steps(along)
+            return self._check_steps(np.diff(along[order]))
+        self._order = order if along[-1] >= along[0] else order[::-1]  # the frames of one file may run either way
+        return self._check_steps(np.abs(np.diff(along[self._order])))
 
-    def _check_steps(self, along: NDArray[np.float64]) -> None:
-        """Name doubles and gaps; a volume without them has an affine."""
-        steps = np.diff(along)
-        usual = _usual(steps) if len(steps) else 0.0
-        double = np.flatnonzero(np.abs(steps) <= UNEVEN * max(usual, 1e-6))
-        if len(double) and self.frames == 1:
+    def _check_steps(self, steps: NDArray[np.float64]) -> float | None:
+        """Name doubles and gaps; a volume without them has an affine. Returns the usual step."""
+        usual = usual_step(steps) if len(steps) else 0.0
+        double = np.flatnonzero(steps <= UNEVEN * max(usual, 1e-6))
+        if len(double) and self.frames > 1:
+            self._say_loose(f"{self._pair(int(double[0]))} lie at one place in the patient ({len(double)} such pairs)")
+            return None
+        if len(double):
             one, other = self.files[int(double[0])], self.files[int(double[0]) + 1]
             raise InputError(
                 f"{one} and {other.name}: lie at one place in the patient ({len(double)} such pairs in the series). Several "
                 f"points in time or echoes in one series cannot be one volume; put each into a folder of its own."
             )
-        # The frames of one file may run either way.
-        onward = steps if not len(steps) or np.median(steps) >= 0 else -steps
-        gaps = np.flatnonzero(np.abs(onward - usual) > UNEVEN * usual) if not len(double) else double
+        gaps = np.flatnonzero(np.abs(steps - usual) > UNEVEN * usual)
         if len(gaps):
-            k = int(gaps[0])
-            place = f"{self.files[k].name} and {self.files[k + 1].name}" if self.frames == 1 else f"frames {k} and {k + 1}"
-            self.remarks += (f"slices are {usual:g} mm apart, but {steps[k]:.4g} mm between {place} ({len(gaps)} such places).",)
-            return
-        self.affine = self._affine()
+            self._is_even, k = False, int(gaps[0])
+            between = f"between {self._pair(k)} ({len(gaps)} such places)"
+            self.remarks += (f"slices are {usual:g} mm apart, but {steps[k]:.4g} mm {between}.",)
+        else:
+            self.affine = self._affine()
+        return usual or None
+
+    def _pair(self, k: int) -> str:
+        """What the slice in place k and the next one are called."""
+        if self.frames == 1:
+            return f"{self.files[k].name} and {self.files[k + 1].name}"
+        return f"frames {self._order[k]} and {self._order[k + 1]}"
+
+    def _say_loose(self, why: str) -> None:
+        self._is_volume = False
+        self.remarks += (f"{why}: they make up no volume, so no millilitres are given.",)
 
     def _affine(self) -> NDArray[np.float64] | None:
         directions, plane = orientation_of(self.headers[0]), spacing_mm(self.headers[0])
@@ -134,20 +150,14 @@ class DicomVolume(Volume):
             return None
         matrix = np.eye(4)
         matrix[:3, 0], matrix[:3, 1] = directions[0] * plane[1], directions[1] * plane[0]
-        last = len(self) - 1
-        normal = np.cross(directions[0], directions[1])
-        matrix[:3, 2] = (positions[-1] - positions[0]) / last if last else normal * (self._thickness() or 1.0)
-        matrix[:3, 3] = positions[0]
+        first, last = positions[self._order[0]], positions[self._order[-1]]
+        steps = len(self) - 1
+        matrix[:3, 2] = (last - first) / steps if steps else np.cross(*directions) * (self._stated_thickness() or 1.0)
+        matrix[:3, 3] = first
         return RAS_OF_LPS @ matrix
 
-    def _thickness(self) -> float | None:
-        """From slice to slice: measured where there are several, else as stated."""
-        directions, positions = orientation_of(self.headers[0]), self.positions()
-        if directions is not None and positions is not None and len(positions) > 1:
-            normal = np.cross(directions[0], directions[1])
-            measured = _usual(np.diff([float(normal @ p) for p in positions]))
-            if measured > 0:  # frames of a film lie at one place
-                return measured
+    def _stated_thickness(self) -> float | None:
+        """From slice to slice as the file says, where it cannot be measured."""
         measures = group(self.headers[0], "PixelMeasuresSequence", 0)
         for place in (measures, self.headers[0]):
             for key in ("SpacingBetweenSlices", "SliceThickness") if place is not None else ():
@@ -161,33 +171,23 @@ class DicomVolume(Volume):
 
         write_segmentation(path, self.headers, labels, classes)
 
+    def check_nifti(self) -> None:
+        if not self._is_even:
+            raise InputError(
+                f"{self.path}: cannot be answered as NIfTI, which knows even steps only: {self.remarks[-1]} Add what is missing, "
+                f"or leave --format out."
+            )
+
     def save_nifti(self, path: Path, labels: NDArray[Any], classes: ClassMap) -> None:
+        self.check_nifti()
+        stored = labels.astype(classes.dtype, copy=False)
         if self.affine is None:
-            why = self.remarks[-1] if self.remarks else "it states no position in the patient."
-            raise InputError(f"{self.path}: cannot be answered as NIfTI, which knows even steps only: {why} Leave --format out.")
-        save_new(path, labels.transpose(2, 1, 0).astype(classes.dtype, copy=False), self.affine)
-
-
-def _usual(steps: NDArray[np.float64]) -> float:
-    """The median distance, the lower of two: of 2.5 and 5 mm with a slice missing it is 2.5."""
-    return round(float(np.percentile(np.abs(steps), 50, method="lower")), 6)
-
-
-def orientation_of(header: Dataset, frame: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """The directions that columns and rows run in, unit vectors to the left, the back and the head; None where not stated."""
-    place = group(header, "PlaneOrientationSequence", frame) or header
-    stated = place.get("ImageOrientationPatient")
-    if not stated or len(stated) != 6:
-        return None
-    numbers = np.array([float(v) for v in stated])
-    return numbers[:3], numbers[3:]
-
-
-def position_of(header: Dataset, frame: int = 0) -> NDArray[np.float64] | None:
-    """Image Position (Patient) of a file or of a frame; None where not stated."""
-    place = group(header, "PlanePositionSequence", frame) or header
-    stated = place.get("ImagePositionPatient")
-    return np.array([float(v) for v in stated]) if stated and len(stated) == 3 else None
+            plane = spacing_mm(self.headers[0]) or (1.0, 1.0)
+            save_new(path, stored.transpose(2, 1, 0), None, self.spacing_mm or (max(plane), *plane))
+            return
+        if (np.diff(self._order) != 1).any():  # else no copy, which may be larger than memory
+            stored = stored[self._order]
+        save_new(path, stored.transpose(2, 1, 0), self.affine)
 
 
 def _check_alike(path: Path, files: Sequence[Path], headers: Sequence[Dataset]) -> None:
@@ -198,10 +198,8 @@ def _check_alike(path: Path, files: Sequence[Path], headers: Sequence[Dataset]) 
                 f"{path}: the series has slices of {first.Columns}x{first.Rows} ({files[0].name}) and of "
                 f"{header.Columns}x{header.Rows} pixels ({file.name}); put each size into a folder of its own."
             )
-        one, other = orientation_of(first), orientation_of(header)
-        if one is not None and (
-            other is None or max(np.abs(a - b).max() for a, b in zip(one, other, strict=True)) > SAME_DIRECTION
-        ):
+        one = orientation_of(first)
+        if one is not None and not same_plane(one, orientation_of(header)):
             raise InputError(
                 f"{path}: the series has mixed orientations ({files[0].name} and {file.name} lie in different planes); put each "
                 f"plane into a folder of its own, and leave localizers out."

@@ -132,8 +132,13 @@ class NiftiVolume(Volume):
         self.save_labels(path, labels, classes)
 
 
-def save_new(path: Path, stored: NDArray[Any], affine: NDArray[np.float64]) -> None:
+def save_new(
+    path: Path, stored: NDArray[Any], affine: NDArray[np.float64] | None, spacing_mm: tuple[float, float, float] | None = None
+) -> None:
     """Write class ids that come from another container.
+
+    Args:
+        spacing_mm: along Z, Y and X, where there is no affine; the file then has no place and no orientation
 
     Shapes:
         stored: (X, Y, Z)
@@ -148,6 +153,8 @@ def save_new(path: Path, stored: NDArray[Any], affine: NDArray[np.float64]) -> N
     except ImportError:
         raise MissingExtraError("nibabel", "medical", f"{path}: a NIfTI file") from None
     image = nibabel.Nifti1Image(stored, affine)
+    if affine is None and spacing_mm is not None:
+        image.header.set_zooms(spacing_mm[::-1])
     image.header.set_xyzt_units("mm")
     image.header["intent_code"], image.header["descrip"] = LABEL_INTENT, MARK
     save_image(path, image)
