@@ -247,12 +247,13 @@ def predict_volume(
     try:
         with tempfile.TemporaryFile() as scratch:
             volume = job.volume
+            _check(predictor, job)
             labels = mapped(scratch, predictor.classes.dtype, (len(volume), *volume.hw))
-            remarks = (*volume.remarks, *_fill(predictor, volume, labels, readers, step))
+            of_values = _fill(predictor, volume, labels, readers, step)
             if writing:
                 writing()
             for target in job.targets:
-                save = volume.save_nifti if target.name.endswith(SUFFIXES[NIFTI]) else volume.save_labels
+                save = volume.save_nifti if _is_nifti(target) else volume.save_labels
                 save(target, labels, predictor.classes)
             if overlay:
                 _write_overlay(predictor, job, labels)
@@ -261,7 +262,22 @@ def predict_volume(
         if disk_ends_it(error):
             raise
         return Failure(str(job.volume.path), str(error))
-    return VolumeReport(str(volume.path), job.targets[0], counted, volume.voxel_ml, tuple(dict.fromkeys(remarks)))
+    of_nifti = volume.nifti_remarks if any(map(_is_nifti, job.targets)) else ()
+    remarks = dict.fromkeys((*volume.remarks, *of_values, *of_nifti))
+    return VolumeReport(str(volume.path), job.targets[0], counted, volume.voxel_ml, tuple(remarks))
+
+
+def _check(predictor: Predictor, job: VolumeJob) -> None:
+    """Refuse before the work what could not be written after it."""
+    for target in job.targets:
+        if _is_nifti(target):
+            job.volume.check_nifti()
+        else:
+            job.volume.check_labels(predictor.classes)
+
+
+def _is_nifti(target: Path) -> bool:
+    return target.name.endswith(SUFFIXES[NIFTI])
 
 
 def _fill(

@@ -171,12 +171,23 @@ class DicomVolume(Volume):
 
         write_segmentation(path, self.headers, labels, classes)
 
+    def check_labels(self, classes: ClassMap) -> None:
+        from maskwright.io.dicom_seg import check_sources
+
+        check_sources(self.path, self.headers, classes)
+
     def check_nifti(self) -> None:
         if not self._is_even:
             raise InputError(
                 f"{self.path}: cannot be answered as NIfTI, which knows even steps only: {self.remarks[-1]} Add what is missing, "
                 f"or leave --format out."
             )
+
+    @property
+    def nifti_remarks(self) -> tuple[str, ...]:
+        if self.affine is not None:
+            return ()
+        return ("the NIfTI answer has no place in the patient, as the source states none for a volume; slices are in its order.",)
 
     def save_nifti(self, path: Path, labels: NDArray[Any], classes: ClassMap) -> None:
         self.check_nifti()

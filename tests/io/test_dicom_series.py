@@ -331,6 +331,19 @@ def test_old_files_lack_what_a_segmentation_repeats(tmp_path, draw_series, capsy
     assert not (tmp_path / "n.dcm").exists()
 
 
+def test_what_cannot_be_answered_is_known_before_the_work(tmp_path, draw_series, draw_frames):
+    series = open_volume(draw_series(tmp_path / "scan", PIXELS))
+    series.check_labels(CLASSES)
+    assert (series.headers[0].Rows, series.headers[0].Columns) == (5, 6)
+    bare = open_volume(draw_series(tmp_path / "bare", PIXELS, StudyInstanceUID=None))
+    with pytest.raises(InputError, match=r"bare: the source cannot be answered as DICOM-SEG .*Give --format nifti"):
+        bare.check_labels(CLASSES)
+    twice = open_volume(draw_frames(tmp_path / "mf.dcm", [0, 2, 0, 2]))
+    with pytest.raises(InputError, match=r"mf\.dcm: the source cannot be answered as DICOM-SEG .*Give --format nifti"):
+        twice.check_labels(CLASSES)
+    open_volume(draw_frames(tmp_path / "mf.dcm", [0, 4, 2, 6])).check_labels(CLASSES)
+
+
 def test_one_picture_is_answered_as_dicom(tmp_path, draw_dicom):
     image = read_image(draw_dicom(tmp_path / "xray.dcm", PIXELS[0], Modality="DX", ImagerPixelSpacing=[0.2, 0.2]))
     written = Segmentation(LABELS[0], CLASSES, image).save(tmp_path / "out")
