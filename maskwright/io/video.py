@@ -111,6 +111,10 @@ class Video:
         """Seconds by the file's own account, 0 where it does not say."""
         return max(0.0, float(self._container.duration or 0) / float(self._av.time_base))
 
+    def _begins(self) -> float:
+        """Seconds on the file's own clock at which its first stream begins, 0 where it does not say."""
+        return float(self._container.start_time or 0) / float(self._av.time_base)
+
     def __enter__(self) -> Video:
         return self
 
@@ -128,11 +132,18 @@ class Video:
             seconds = float((ticks - first) * self.time_base)
             yield VideoFrame(index, seconds, np.ascontiguousarray(pixels), ticks - first, int(decoded.duration or 0))
             index += 1
-        self._check_end(index, float((last - (first or 0)) * self.time_base))
+        self._check_end(index, float((first or 0) * self.time_base), float(last * self.time_base))
 
-    def _check_end(self, count: int, seconds: float) -> None:
-        """Say so where frames are missing at the end, by the number or the length that the file states."""
+    def _check_end(self, count: int, first: float, last: float) -> None:
+        """Say so where frames are missing at the end, by the number or the length that the file states.
+
+        Args:
+            first, last: seconds of these frames on the file's own clock
+        """
         stated, length = int(self._stream.frames), self._length()
+        # Matroska states where its last frame ends, others how long it is from where the first stream begins.
+        begins = 0.0 if "matroska" in self._container.format.name else self._begins()
+        seconds = max(last - first, last - begins)
         if self.problems:
             return
         if stated and count < stated:

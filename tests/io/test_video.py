@@ -67,6 +67,24 @@ def test_variable_rates_keep_their_times(tmp_path):
     assert [round(frame.seconds * 1000) for frame in again] == ticks
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".ts"])
+def test_a_film_that_begins_late_is_whole(tmp_path, suffix):
+    path = film(tmp_path / f"a{suffix}", 12, ticks=[5000 + 100 * k for k in range(12)])
+    with Video(path) as video:
+        found = list(video)
+    assert [round(frame.seconds, 2) for frame in found] == [round(0.1 * k, 2) for k in range(12)]
+    assert video.problems == []
+
+
+def test_a_cut_film_that_begins_late_is_cut(tmp_path):
+    path = film(tmp_path / "a.mkv", 200, ticks=[5000 + 100 * k for k in range(200)])
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 3])
+    with Video(path) as video:
+        list(video)
+    assert "cut short" in video.problems[0]
+
+
 def test_rotation_is_applied(tmp_path):
     # Stored with the white block at the top left; displayed after a quarter turn clockwise it is at the top right.
     (first, *_) = frames(film(tmp_path / "a.mp4", 2, rotation=-90))
