@@ -83,6 +83,11 @@ class DicomVolume(Volume):
     def file(self) -> Path:
         return self.files[0]
 
+    @property
+    def label(self) -> str:
+        is_one_of_several = self.path.is_dir() and self.name != self.path.resolve().name
+        return f"{self.path} ({self.name})" if is_one_of_several else str(self.path)
+
     def slice_path(self, k: int) -> Path:
         return super().slice_path(k) if self.frames > 1 else self.files[k]
 

@@ -90,6 +90,11 @@ class Volume(ABC):
         return self.path
 
     @property
+    def label(self) -> str:
+        """What it is called in reports: its path, and its name where others have the same path."""
+        return str(self.path)
+
+    @property
     def voxel_ml(self) -> float | None:
         """Volume of one voxel in millilitres; None where the file does not say."""
         return float(np.prod(self.spacing_mm)) / 1000 if self.spacing_mm is not None else None

@@ -229,6 +229,20 @@ def test_a_film_is_refused_before_the_work_and_answered_as_nifti(predictor, tmp_
     )
 
 
+def test_two_series_of_one_folder_are_told_apart(predictor, tmp_path, draw_dicom):
+    folder = tmp_path / "in" / "two"
+    folder.mkdir(parents=True)
+    for series in "12":
+        for k in range(2):
+            draw_dicom(
+                folder / f"{series}{k}.dcm", SLICES[k], SeriesInstanceUID=f"1.2.{series}", Modality="MR",
+                ImagePositionPatient=[0, 0, k], ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+            )  # fmt: skip
+    report = predict_files(predictor, tmp_path / "in", tmp_path / "out", formats=["nifti"])
+    assert [volume.source for volume in report.volumes] == [f"{folder} (two-1)", f"{folder} (two-2)"]
+    assert [volume.file.name for volume in report.volumes] == ["two-1.nii.gz", "two-2.nii.gz"]
+
+
 def test_a_series_with_a_gap_is_no_nifti_before_the_work(predictor, tmp_path, draw_series):
     folder, seen = draw_series(tmp_path / "scan", SLICES, Modality="MR"), []
     (folder / "IM000.dcm").unlink()  # holds the second slice
