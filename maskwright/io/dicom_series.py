@@ -148,6 +148,11 @@ class DicomVolume(Volume):
         self._is_volume = False
         self.remarks += (f"{why}: they make up no volume, so no millilitres are given.",)
 
+    def say_missing(self, files: Sequence[Path]) -> None:
+        """These files of the series could not be put between its slices, which may be why there are gaps."""
+        said = f"{files[0].name} states no position in the patient ({len(files)} such files in the series); it is answered alone."
+        self.remarks = (said, *self.remarks)
+
     def _affine(self) -> NDArray[np.float64] | None:
         directions, plane = orientation_of(self.headers[0]), spacing_mm(self.headers[0])
         positions = self.positions()
@@ -233,6 +238,7 @@ def series_in(folder: Path, files: Iterable[Path]) -> tuple[list[DicomVolume], l
     """
     by_series: dict[str, dict[str, tuple[Path, Dataset]]] = {}
     failed: list[tuple[Path, str]] = []
+    unplaced: dict[str, list[Path]] = {}
     for file in files:
         try:
             header = read_header(file)
@@ -240,20 +246,26 @@ def series_in(folder: Path, files: Iterable[Path]) -> tuple[list[DicomVolume], l
                 if header.get("SOPClassUID") in SEGMENTATIONS:
                     continue
                 check_picture(file, header)
-                alone = frames_of(header) > 1 or position_of(header) is None
+                several, placed = frames_of(header) > 1, position_of(header) is not None
         except FormatError as error:
             failed.append((file, str(error)))
             continue
-        key = str(header.get("SOPInstanceUID" if alone else "SeriesInstanceUID", file))
+        series = str(header.get("SeriesInstanceUID", file))
+        if not (several or placed):
+            unplaced.setdefault(series, []).append(file)
+        key = series if placed and not several else str(header.get("SOPInstanceUID", file))
         by_series.setdefault(key, {}).setdefault(str(header.get("SOPInstanceUID", file)), (file, header))
-    return _volumes(folder, by_series, failed), failed
+    return _volumes(folder, by_series, unplaced, failed), failed
 
 
 def _volumes(
-    folder: Path, by_series: dict[str, dict[str, tuple[Path, Dataset]]], failed: list[tuple[Path, str]]
+    folder: Path,
+    by_series: dict[str, dict[str, tuple[Path, Dataset]]],
+    unplaced: dict[str, list[Path]],
+    failed: list[tuple[Path, str]],
 ) -> list[DicomVolume]:
     volumes = []
-    for number, found in enumerate(by_series.values(), start=1):
+    for number, (series, found) in enumerate(by_series.items(), start=1):
         paths, headers = [p for p, _ in found.values()], [h for _, h in found.values()]
         alone = len(paths) == 1
         # A series number may stand twice and its description may name the patient: neither is used for names.
@@ -263,6 +275,8 @@ def _volumes(
         try:
             with damage_said(paths[0] if alone else folder):
                 volumes.append(DicomVolume(paths[0] if alone else folder, paths, headers, name))
+                if series in unplaced:
+                    volumes[-1].say_missing(unplaced[series])
         except InputError as error:
             failed.append((paths[0] if alone else folder, str(error)))
     return volumes

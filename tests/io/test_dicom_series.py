@@ -87,6 +87,20 @@ def test_a_gap_is_named_and_keeps_nifti_away(tmp_path, draw_series):
     volume.save_labels(tmp_path / "m.dcm", LABELS[:3], CLASSES)
 
 
+def test_a_slice_that_states_no_position_is_named(tmp_path, draw_series):
+    folder = draw_series(tmp_path / "scan", PIXELS)
+    second = dcmread(folder / "IM001.dcm")
+    del second.ImagePositionPatient
+    second.save_as(folder / "IM001.dcm")
+    found, failed = volumes_among(sorted(folder.iterdir()))
+    assert ([(v.name, len(v)) for v in found], failed) == ([("scan-1", 3), ("IM001", 1)], [])
+    assert found[0].remarks == (
+        "IM001.dcm states no position in the patient (1 such files in the series); it is answered alone.",
+        "slices are 2.5 mm apart, but 5 mm between IM002.dcm and IM000.dcm (1 such places).",
+    )
+    assert found[1].remarks == ()
+
+
 def test_doubles_are_named(tmp_path, draw_series, draw_dicom):
     folder = draw_series(tmp_path / "scan", PIXELS)
     shutil.copy(folder / "IM000.dcm", folder / "copy.dcm")  # the same file twice counts once
