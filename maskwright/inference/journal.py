@@ -24,6 +24,7 @@ from typing import Any, Self
 from maskwright import __version__
 from maskwright.errors import InputError
 from maskwright.inference.cache import key_of
+from maskwright.inference.held import hold
 from maskwright.inference.predictor import Predictor
 from maskwright.io.write import explanation
 
@@ -113,7 +114,7 @@ class Journal:
             raise InputError(explanation(self._out, error)) from error
         try:
             self._open = self._file.open("ab", buffering=0)
-            other = not _held(self._open) or os.fstat(self._open.fileno()).st_ino != self._file.stat().st_ino
+            other = not hold(self._open) or os.fstat(self._open.fileno()).st_ino != self._file.stat().st_ino
             other = other or self._file.read_text(encoding="utf-8", errors="replace") != self._text
         except FileNotFoundError:  # it has just been removed
             other = True
@@ -225,21 +226,6 @@ def _is_left(file: Path) -> bool:
     """Whether a journal is there and nobody holds it."""
     try:
         with file.open("rb", buffering=0) as opened:
-            return _held(opened)
+            return hold(opened)
     except OSError:
         return False
-
-
-def _held(opened: FileIO) -> bool:
-    """Hold an open file until it is closed, on systems that can; False where another one holds it."""
-    try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a disk that knows no locks
-        return True
-    return True

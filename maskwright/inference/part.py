@@ -4,6 +4,7 @@
         state.json     what the answer follows from, and how many rows of tiles are finished
         labels.raw     (H, W) class ids, row after row
         between*.raw   what the next row of tiles needs of those before (blend.py)
+        held           by the process that is at work: a second one would take its rows away
 
 state.json is written after the rows that it speaks of are on the disk. What a killed process left behind it is computed again.
 """
@@ -22,9 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskwright.errors import InputError
+from maskwright.inference.held import hold
 from maskwright.io.write import explanation, write_json
 
-STATE = "state.json"
+STATE, HELD = "state.json", "held"
 
 
 def part_folder(target: Path) -> Path:
@@ -83,16 +85,21 @@ class Part:
         rows_done: rows of tiles that are finished
 
     Raises:
-        InputError: the folder cannot be made or written.
+        InputError: another command is at work on this answer, or the folder cannot be made or written.
     """
 
     def __init__(self, target: Path, key: Mapping[str, Any], hw: tuple[int, int], dtype: np.dtype[Any]) -> None:
         self.folder, self._key = part_folder(target), json.loads(json.dumps(key, default=str))
         with self.explained():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._hold = (self.folder / HELD).open("ab", buffering=0)
+        if not self._is_ours():
+            self._hold.close()
+            raise InputError(f"{target}: another command is writing this answer; wait for it, or give another folder with --out.")
+        with self.explained():
             self.rows_done = self._found()
             if not self.rows_done:
-                shutil.rmtree(self.folder, ignore_errors=True)
-                self.folder.mkdir(parents=True)
+                self._empty()
                 (self.folder / "labels.raw").touch()
             self._raw = Raw(self.folder / "labels.raw", hw, dtype)
             if not self.rows_done:
@@ -118,11 +125,16 @@ class Part:
 
     def close(self) -> None:
         self._raw.close()
+        self._hold.close()
 
     def remove(self) -> None:
         """The answer is written; nothing is to be kept."""
-        self.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._raw.close()
+        with suppress(OSError):
+            self._empty()
+            (self.folder / HELD).unlink()  # the last, as from here on another command may hold the folder
+            self.folder.rmdir()
+        self._hold.close()
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -133,6 +145,21 @@ class Part:
             raise InputError(
                 f"{explanation(self.folder, error)} What is finished is kept; the same command goes on with it."
             ) from error
+
+    def _is_ours(self) -> bool:
+        """Hold the folder; False where another one does, or has just removed it."""
+        try:
+            return hold(self._hold) and os.fstat(self._hold.fileno()).st_ino == (self.folder / HELD).stat().st_ino
+        except FileNotFoundError:
+            return False
+
+    def _empty(self) -> None:
+        """Remove all but the file that is held."""
+        for path in self.folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != HELD:
+                path.unlink()
 
     def _found(self) -> int:
         """Rows of tiles that an earlier job with the same key finished."""

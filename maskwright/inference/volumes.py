@@ -40,7 +40,7 @@ class VolumeReport:
     """What was found in one volume.
 
     Attributes:
-        source: the file or folder
+        source: the file or folder, with the name of the answer where a folder holds several series
         file: the first file written
         voxels: of each class but the background
         voxel_ml: volume of one voxel in millilitres; None where the source does not say
@@ -216,7 +216,7 @@ def _report(progress: Callable[[int, int], None], before: int, total: int, k: in
 
 
 def _report_of(job: VolumeJob, voxels: Mapping[str, int], voxel_ml: float | None, remarks: Sequence[str]) -> VolumeReport:
-    return VolumeReport(str(job.volume.path), job.targets[0], dict(voxels), voxel_ml, tuple(remarks))
+    return VolumeReport(job.volume.label, job.targets[0], dict(voxels), voxel_ml, tuple(remarks))
 
 
 def files_of(job: VolumeJob, *, overlay: bool) -> list[Path]:
@@ -247,12 +247,13 @@ def predict_volume(
     try:
         with tempfile.TemporaryFile() as scratch:
             volume = job.volume
+            _check(predictor, job)
             labels = mapped(scratch, predictor.classes.dtype, (len(volume), *volume.hw))
-            remarks = (*volume.remarks, *_fill(predictor, volume, labels, readers, step))
+            of_values = _fill(predictor, volume, labels, readers, step)
             if writing:
                 writing()
             for target in job.targets:
-                save = volume.save_nifti if target.name.endswith(SUFFIXES[NIFTI]) else volume.save_labels
+                save = volume.save_nifti if _is_nifti(target) else volume.save_labels
                 save(target, labels, predictor.classes)
             if overlay:
                 _write_overlay(predictor, job, labels)
@@ -260,8 +261,23 @@ def predict_volume(
     except (InputError, MissingExtraError) as error:
         if disk_ends_it(error):
             raise
-        return Failure(str(job.volume.path), str(error))
-    return VolumeReport(str(volume.path), job.targets[0], counted, volume.voxel_ml, tuple(dict.fromkeys(remarks)))
+        return Failure(job.volume.label, str(error))
+    of_nifti = volume.nifti_remarks if any(map(_is_nifti, job.targets)) else ()
+    remarks = dict.fromkeys((*volume.remarks, *of_values, *of_nifti))
+    return VolumeReport(volume.label, job.targets[0], counted, volume.voxel_ml, tuple(remarks))
+
+
+def _check(predictor: Predictor, job: VolumeJob) -> None:
+    """Refuse before the work what could not be written after it."""
+    for target in job.targets:
+        if _is_nifti(target):
+            job.volume.check_nifti()
+        else:
+            job.volume.check_labels(predictor.classes)
+
+
+def _is_nifti(target: Path) -> bool:
+    return target.name.endswith(SUFFIXES[NIFTI])
 
 
 def _fill(

@@ -51,23 +51,54 @@ def write_segmentation(path: Path, sources: Sequence[Dataset], labels: NDArray[A
         MissingExtraError: highdicom is not installed.
         InputError: the source lacks what a segmentation must repeat, or the file cannot be written.
     """
-    try:
-        import highdicom
-        from pydicom.uid import generate_uid
-    except ImportError:
-        raise MissingExtraError("highdicom", "medical", f"{path}: writing DICOM-SEG") from None
     numbers = np.zeros(65536, np.uint8 if len(classes) < 256 else np.uint16)
     for number, class_id in enumerate(segments_of(classes), start=1):
         numbers[class_id] = number
     found = np.stack([numbers.take(layer) for layer in labels])
+    written = _segmentation(path, [completed(source) for source in sources], found, descriptions(path, classes))
+    with atomic(path) as temporary:
+        written.save_as(temporary)
+
+
+def check_sources(path: Path, sources: Sequence[Dataset], classes: ClassMap) -> None:
+    """Refuse before the work what write_segmentation would refuse after it.
+
+    The headers are tried with images of one pixel, so that what is found is what the library that writes them will find; of
+    many files two, which lack what all lack.
+
+    Raises:
+        see write_segmentation
+    """
+    frames = max(1, int(sources[0].get("NumberOfFrames") or 1))
+    if frames > 1 and "SharedFunctionalGroupsSequence" not in sources[0]:
+        raise InputError(
+            f"{path}: holds {frames} frames without functional groups, which DICOM-SEG cannot refer to. Give --format nifti."
+        )
+    small = [completed(copy.deepcopy(source)) for source in sources[:2]]
+    for source in small:
+        source.Rows = source.Columns = 1
+    found = np.zeros((max(frames, len(small)), 1, 1), np.uint8)
+    found[0] = 1  # empty frames are left out, and each that is written takes time
+    _segmentation(path, small, found, descriptions(path, classes)[:1])
+
+
+def _segmentation(path: Path, sources: Sequence[Dataset], found: NDArray[Any], segments: Sequence[SegmentDescription]) -> Any:
+    """A segmentation of the sources, not yet written.
+
+    Shapes:
+        found: (D, H, W) numbers of segments
+    """
+    from highdicom.seg import Segmentation
+    from pydicom.uid import generate_uid
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they name the patient
-            written = highdicom.seg.Segmentation(
-                source_images=[completed(source) for source in sources],
+            return Segmentation(
+                source_images=sources,
                 pixel_array=found,
                 segmentation_type="BINARY",
-                segment_descriptions=descriptions(classes),
+                segment_descriptions=segments,
                 series_instance_uid=generate_uid(prefix=None),
                 series_number=_series_number(sources[0]),
                 sop_instance_uid=generate_uid(prefix=None),
@@ -84,8 +115,6 @@ def write_segmentation(path: Path, sources: Sequence[Dataset], labels: NDArray[A
         raise InputError(
             f"{path}: the source cannot be answered as DICOM-SEG ({error}). Give --format nifti, or complete the source."
         ) from error
-    with atomic(path) as temporary:
-        written.save_as(temporary)
 
 
 def completed(source: Dataset) -> Dataset:
@@ -99,9 +128,12 @@ def completed(source: Dataset) -> Dataset:
     return whole
 
 
-def descriptions(classes: ClassMap) -> list[SegmentDescription]:
+def descriptions(path: Path, classes: ClassMap) -> list[SegmentDescription]:
     """What each segment is: label, codes, colour, found by an algorithm."""
-    from highdicom import AlgorithmIdentificationSequence
+    try:
+        from highdicom import AlgorithmIdentificationSequence
+    except ImportError:
+        raise MissingExtraError("highdicom", "medical", f"{path}: writing DICOM-SEG") from None
     from highdicom.color import CIELabColor
     from highdicom.seg import SegmentDescription
     from pydicom.sr.codedict import codes

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from maskwright.errors import FormatError, InputError
 from maskwright.io.dicom import BROKEN, SEGMENTATIONS, read_header
-from maskwright.io.dicom_series import SAME_DIRECTION, DicomVolume, orientation_of, position_of
+from maskwright.io.dicom_places import orientation_of, position_of, same_plane
+from maskwright.io.dicom_series import DicomVolume
 from maskwright.io.dicom_values import group
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class StoredSegments:
             raise InputError(
                 f"{self.path}: masks are {hw[1]}x{hw[0]}, the slices of {volume.path} {volume.hw[1]}x{volume.hw[0]}."
             )
-        if one and other and max(np.abs(a - b).max() for a, b in zip(one, other, strict=True)) > SAME_DIRECTION:
+        if one and other and not same_plane(one, other):
             raise InputError(f"{self.path}: masks lie in another plane than the slices of {volume.path}. Resample them.")
 
     def _slice_of(self, k: int, places: dict[str, int]) -> int:

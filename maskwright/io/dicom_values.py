@@ -81,60 +81,82 @@ def _palette(header: Dataset, stored: NDArray[Any]) -> NDArray[np.uint8]:
 def _grey(
     header: Dataset, stored: NDArray[Any], frame: int, *, inverted: bool, lossy: bool, spacing: tuple[float, float] | None
 ) -> Decoded:
-    stored, low, high = _masked(header, stored)
-    values, (low, high), is_hounsfield = _rescaled(header, stored, frame, (low, high))
-    window = _window(header, frame)
+    values = _rescaled(header, _masked(header, stored), frame)
+    window, value_range = _window(header, frame), range_of(header, frame)
     remarks: tuple[str, ...] = ()
     if inverted:
         # About the middle of what the file can hold, so that no value leaves the range.
+        low, high = value_range or (float(np.nanmin(values)), float(np.nanmax(values)))
         values = (
             np.float32(low + high) - values if values.dtype.kind == "f" else narrow(int(low + high) - values.astype(np.int64))
         )
         window = (low + high - window[1], low + high - window[0]) if window else None
         remarks = ("MONOCHROME1: values are inverted, so that bright is high.",)
-    value_range = CT_RANGE if is_hounsfield and not inverted else (low, high)
     return Decoded(
         values, lossy=lossy, container="dicom", value_range=value_range, window=window, spacing_mm=spacing, remarks=remarks
     )
 
 
-def _masked(header: Dataset, stored: NDArray[Any]) -> tuple[NDArray[Any], float, float]:
-    """The values without what old files keep in unused high bits (overlays), and the range of the bits that are stored."""
-    if stored.dtype.kind == "f":
-        return stored, float(np.nanmin(stored)), float(np.nanmax(stored))
-    bits = int(header.get("BitsStored") or 8 * stored.dtype.itemsize)
-    if stored.dtype.kind == "i":
-        spare = 8 * stored.dtype.itemsize - bits
-        # Shifted up and down again, the sign bit fills the unused bits, whether or not the writer had done so.
-        return (stored << spare) >> spare, -float(1 << (bits - 1)), float((1 << (bits - 1)) - 1)
-    top = (1 << bits) - 1
-    return (stored & stored.dtype.type(top) if bits < 8 * stored.dtype.itemsize else stored), 0.0, float(top)
-
-
-def _rescaled(
-    header: Dataset, stored: NDArray[Any], frame: int, limits: tuple[float, float]
-) -> tuple[NDArray[Any], tuple[float, float], bool]:
-    """Values in the file's unit, the range they can have, and whether they are Hounsfield units.
-
-    Whole slopes and intercepts give integers that lose nothing (int16 where the range fits); others float32.
-    """
-    transform = group(header, "PixelValueTransformationSequence", frame) or header
-    if transform.get("ModalityLUTSequence"):
-        from pydicom.pixels.processing import apply_modality_lut
-
-        values = apply_modality_lut(stored, header).astype(np.float32)
-        return values, (float(values.min()), float(values.max())), False
-    slope, intercept = float(transform.get("RescaleSlope") or 1), float(transform.get("RescaleIntercept") or 0)
+def range_of(header: Dataset, frame: int = 0) -> tuple[float, float] | None:
+    """Lowest and highest value that a grey frame can have; None where its values alone tell: colours, floats, tables."""
+    kind, limits = header.get("PhotometricInterpretation", "MONOCHROME2"), _limits(header)
+    transform = _transform(header, frame)
+    if kind not in GREY or limits is None or transform.get("ModalityLUTSequence"):
+        return None
     of_ct = (
         header.get("Modality") == "CT" and str(transform.get("RescaleType") or "HU") == "HU" and "RescaleIntercept" in transform
     )
-    ends = sorted(slope * limit + intercept for limit in limits)
-    value_range = (ends[0], ends[1])
+    if of_ct and kind != "MONOCHROME1":
+        return CT_RANGE
+    slope, intercept = _scaling(transform)
+    low, high = sorted(slope * limit + intercept for limit in limits)
+    return low, high
+
+
+def _limits(header: Dataset) -> tuple[float, float] | None:
+    """The range of the bits that are stored; None where they are floats."""
+    if "PixelRepresentation" not in header:
+        return None
+    bits = int(header.get("BitsStored") or header.BitsAllocated)
+    low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if header.PixelRepresentation else (0, (1 << bits) - 1)
+    return float(low), float(high)
+
+
+def _masked(header: Dataset, stored: NDArray[Any]) -> NDArray[Any]:
+    """The values without what old files keep in unused high bits (overlays)."""
+    if stored.dtype.kind == "f":
+        return stored
+    spare = 8 * stored.dtype.itemsize - int(header.get("BitsStored") or 8 * stored.dtype.itemsize)
+    # Shifted up and down again, the sign bit fills the unused bits, whether or not the writer had done so.
+    return (stored << spare) >> spare if spare else stored
+
+
+def _transform(header: Dataset, frame: int) -> Dataset:
+    return group(header, "PixelValueTransformationSequence", frame) or header
+
+
+def _scaling(transform: Dataset) -> tuple[float, float]:
+    return float(transform.get("RescaleSlope") or 1), float(transform.get("RescaleIntercept") or 0)
+
+
+def _rescaled(header: Dataset, stored: NDArray[Any], frame: int) -> NDArray[Any]:
+    """Values in the file's unit.
+
+    Whole slopes and intercepts give integers that lose nothing (int16 where the values fit); others float32.
+    """
+    transform = _transform(header, frame)
+    if transform.get("ModalityLUTSequence"):
+        from pydicom.pixels.processing import apply_modality_lut
+
+        return np.asarray(apply_modality_lut(stored, header), np.float32)
+    slope, intercept = _scaling(transform)
     if (slope, intercept) == (1.0, 0.0):
-        return stored, value_range, of_ct
-    if stored.dtype.kind in "iu" and slope.is_integer() and intercept.is_integer() and max(map(abs, ends)) < 2**31:
-        return narrow(stored.astype(np.int64) * int(slope) + int(intercept)), value_range, of_ct
-    return (stored * np.float64(slope) + intercept).astype(np.float32), value_range, of_ct
+        return stored
+    limits = _limits(header)
+    fits = limits is not None and max(abs(slope * limit + intercept) for limit in limits) < 2**31
+    if fits and stored.dtype.kind in "iu" and slope.is_integer() and intercept.is_integer():
+        return narrow(stored.astype(np.int64) * int(slope) + int(intercept))
+    return (stored * np.float64(slope) + intercept).astype(np.float32)
 
 
 def narrow(wide: NDArray[np.int64]) -> NDArray[Any]:

@@ -105,7 +105,7 @@ class Image:
         if mask is not None and mask.any():
             lost = mask.reshape(pixels.shape)
             pixels, missing = filled(pixels, lost), np.asarray(lost.all(axis=2))
-        value_range = (0.0, 1.0) if array.dtype == bool else nominal_range(pixels)
+        value_range = (0.0, 1.0) if array.dtype == bool else type_range(array) or nominal_range(pixels)
         return cls(pixels, path, value_range, missing=missing if missing is not None and missing.any() else None)
 
     @property
@@ -167,6 +167,11 @@ def nominal_range(pixels: NDArray[Any]) -> tuple[float, float]:
         low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     # Floats inside [0, 1] are taken as already scaled, so that a picture divided by 255 gives what the picture gives.
     return (0.0, 1.0) if low >= 0.0 and high <= 1.0 else (low, high)
+
+
+def type_range(array: NDArray[Any]) -> tuple[float, float] | None:
+    """The range of an integer array's own type, which is to be asked before stored() widens it; None for other types."""
+    return nominal_range(array) if array.dtype.kind in "iu" else None
 
 
 def _shown_range(shown: NDArray[Any]) -> tuple[float, float]:

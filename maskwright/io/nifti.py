@@ -92,13 +92,23 @@ class NiftiVolume(Volume):
     def decoded(self, k: int) -> Decoded:
         self.check_index(k)
         pixels = np.ascontiguousarray(self._slices[k])
+        value_range = self._range_of(pixels.dtype)
         if (self._slope, self._intercept) != (1.0, 0.0):
             scaled = pixels * np.float64(self._slope) + self._intercept
             whole = pixels.dtype.kind in "iu" and self._slope.is_integer() and self._intercept.is_integer()
             pixels = narrowed(self.path, np.rint(scaled).astype(np.int64)) if whole else scaled.astype(np.float32)
         elif pixels.dtype.kind in "iu" and pixels.dtype.itemsize == 8:
             pixels = narrowed(self.path, pixels)
-        return Decoded(pixels, container="nifti", holds_ids=self.holds_ids, window=self._window)
+        return Decoded(pixels, container="nifti", value_range=value_range, holds_ids=self.holds_ids, window=self._window)
+
+    def _range_of(self, kind: np.dtype[Any]) -> tuple[float, float] | None:
+        """The values that the stored type can hold, scaled as they are; None where only the values of the volume tell."""
+        if kind.kind not in "iu" or not (self._slope.is_integer() and self._intercept.is_integer()):
+            return None
+        # Nobody needs the limits of 64 bits: what fits into 32 is all that is read of them.
+        limits = np.iinfo(np.int32 if kind.itemsize == 8 else kind)
+        low, high = sorted(float(limit) * self._slope + self._intercept for limit in (limits.min, limits.max))
+        return low, high
 
     def save_labels(self, path: Path, labels: NDArray[Any], classes: ClassMap) -> None:
         header = self._image.header.copy()
@@ -122,8 +132,13 @@ class NiftiVolume(Volume):
         self.save_labels(path, labels, classes)
 
 
-def save_new(path: Path, stored: NDArray[Any], affine: NDArray[np.float64]) -> None:
+def save_new(
+    path: Path, stored: NDArray[Any], affine: NDArray[np.float64] | None, spacing_mm: tuple[float, float, float] | None = None
+) -> None:
     """Write class ids that come from another container.
+
+    Args:
+        spacing_mm: along Z, Y and X, where there is no affine; the file then has no place and no orientation
 
     Shapes:
         stored: (X, Y, Z)
@@ -138,6 +153,8 @@ def save_new(path: Path, stored: NDArray[Any], affine: NDArray[np.float64]) -> N
     except ImportError:
         raise MissingExtraError("nibabel", "medical", f"{path}: a NIfTI file") from None
     image = nibabel.Nifti1Image(stored, affine)
+    if affine is None and spacing_mm is not None:
+        image.header.set_zooms(spacing_mm[::-1])
     image.header.set_xyzt_units("mm")
     image.header["intent_code"], image.header["descrip"] = LABEL_INTENT, MARK
     save_image(path, image)

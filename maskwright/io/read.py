@@ -15,7 +15,7 @@ from maskwright.errors import FormatError, InputError
 from maskwright.io.decoded import Decoded
 from maskwright.io.dicom import DICOM_SUFFIXES, decode_dicom, is_dicom
 from maskwright.io.georeference import filled, missing_pixels
-from maskwright.io.image import BY_PIXELS, Image, stored
+from maskwright.io.image import BY_PIXELS, Image, stored, type_range
 from maskwright.io.nifti import is_nifti
 from maskwright.io.raster import decode_raster, opened_picture
 from maskwright.io.tiff import SIGNATURES, decode_tiff
@@ -111,7 +111,8 @@ def _image(path: Path | None, found: Decoded) -> Image:
             pixels = filled(pixels, np.broadcast_to(missing[:, :, None], pixels.shape))
         image = Image(pixels, path, orientation=found.orientation, container=found.container, remarks=found.remarks)
     else:
-        value_range = found.value_range or (BY_PIXELS if found.top is None else (0.0, float(found.top)))
+        by_type = type_range(found.pixels) or BY_PIXELS
+        value_range = found.value_range or (by_type if found.top is None else (0.0, float(found.top)))
         pixels = stored(found.pixels, str(path or "Pillow image"))
         if found.georeference is not None:
             lost = missing_pixels(pixels, found.georeference.nodata)[1]

@@ -75,7 +75,7 @@ class TiffWindows:
             self.close()
             raise error if isinstance(error, InputError) else _damaged(path, error) from error
         bits = self._page.bitspersample
-        self.channels, self.dtype = int(first.shape[2]), first.dtype
+        self.channels, self.dtype = int(first.shape[2]), self._page.dtype if self._page.dtype == np.int8 else first.dtype
         narrow = first.dtype.kind in "bu" and bits < 8 * first.dtype.itemsize and self._page.photometric != 3
         self.top = (1 << bits) - 1 if narrow else None
 

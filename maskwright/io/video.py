@@ -76,6 +76,7 @@ class Video:
         time_base: seconds of a tick
         rate: frames a second on average
         sounds: whether the file has sound
+        pixel_shape: width of a pixel by its height, turned as the frames are; 1 until the first frame is read
         problems: what was wrong on the way, a sentence each; complete after the last frame
 
     Raises:
@@ -105,11 +106,15 @@ class Video:
         self.time_base = Fraction(self._stream.time_base or Fraction(1, 1000))
         self.rate = Fraction(self._stream.average_rate or self._stream.base_rate or 25)
         self.stated = int(self._stream.frames) or round(self._length() * self.rate)
-        self.sounds = bool(self._container.streams.audio)
+        self.sounds, self.pixel_shape = bool(self._container.streams.audio), Fraction(1)
 
     def _length(self) -> float:
         """Seconds by the file's own account, 0 where it does not say."""
         return max(0.0, float(self._container.duration or 0) / float(self._av.time_base))
+
+    def _begins(self) -> float:
+        """Seconds on the file's own clock at which its first stream begins, 0 where it does not say."""
+        return float(self._container.start_time or 0) / float(self._av.time_base)
 
     def __enter__(self) -> Video:
         return self
@@ -124,15 +129,25 @@ class Video:
             step = max(1, round(1 / (self.rate * self.time_base)))
             ticks = int(decoded.pts) if decoded.pts is not None and decoded.pts > last else last + (step if index else 1)
             last, first = ticks, ticks if first is None else first
-            pixels = np.rot90(decoded.to_ndarray(format="rgb24"), round(decoded.rotation / 90))
+            turns = round(decoded.rotation / 90)
+            pixels = np.rot90(decoded.to_ndarray(format="rgb24"), turns)
+            stored = Fraction(self._stream.sample_aspect_ratio or 1)
+            self.pixel_shape = 1 / stored if turns % 2 else stored
             seconds = float((ticks - first) * self.time_base)
             yield VideoFrame(index, seconds, np.ascontiguousarray(pixels), ticks - first, int(decoded.duration or 0))
             index += 1
-        self._check_end(index, float((last - (first or 0)) * self.time_base))
+        self._check_end(index, float((first or 0) * self.time_base), float(last * self.time_base))
 
-    def _check_end(self, count: int, seconds: float) -> None:
-        """Say so where frames are missing at the end, by the number or the length that the file states."""
+    def _check_end(self, count: int, first: float, last: float) -> None:
+        """Say so where frames are missing at the end, by the number or the length that the file states.
+
+        Args:
+            first, last: seconds of these frames on the file's own clock
+        """
         stated, length = int(self._stream.frames), self._length()
+        # Matroska states where its last frame ends, others how long it is from where the first stream begins.
+        begins = 0.0 if "matroska" in self._container.format.name else self._begins()
+        seconds = max(last - first, last - begins)
         if self.problems:
             return
         if stated and count < stated:
@@ -186,7 +201,7 @@ def frames(source: str | Path) -> Generator[VideoFrame, None, None]:
 
 @contextmanager
 def video_writer(path: Path, video: Video) -> Iterator[Any]:
-    """A function (pixels (H, W, 3), ticks, duration) that adds a frame, in the time base and rate of another video.
+    """A function (pixels (H, W, 3), ticks, duration) that adds a frame, in the time base, rate and pixel shape of another video.
 
     H.264 in 4:2:0, which every player opens; frames of odd height or width in 4:4:4, so that they keep their size. The file is
     whole or not there.
@@ -207,6 +222,7 @@ def video_writer(path: Path, video: Video) -> Iterator[Any]:
                 odd = stream.height % 2 or stream.width % 2
                 stream.pix_fmt = "yuv444p" if odd and name == "libx264" else "yuv420p"
                 stream.time_base = stream.codec_context.time_base = video.time_base
+                stream.codec_context.sample_aspect_ratio = video.pixel_shape
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             frame.pts, frame.time_base, frame.duration = ticks, video.time_base, duration
             container.mux(stream.encode(frame))

@@ -73,10 +73,26 @@ class Volume(ABC):
     def save_nifti(self, path: Path, labels: NDArray[Any], classes: ClassMap) -> None:
         """Write class ids (D, H, W), as shown, as a NIfTI file in this volume's geometry; see save_labels."""
 
+    def check_labels(self, classes: ClassMap) -> None:  # noqa: B027
+        """Refuse before the work what save_labels would refuse after it; most containers hold every answer."""
+
+    def check_nifti(self) -> None:  # noqa: B027
+        """Refuse before the work what save_nifti would refuse after it."""
+
+    @property
+    def nifti_remarks(self) -> tuple[str, ...]:
+        """What is to be said where save_nifti cannot keep all, a sentence each."""
+        return ()
+
     @property
     def file(self) -> Path:
         """The file, or the first of a series."""
         return self.path
+
+    @property
+    def label(self) -> str:
+        """What it is called in reports: its path, and its name where others have the same path."""
+        return str(self.path)
 
     @property
     def voxel_ml(self) -> float | None:

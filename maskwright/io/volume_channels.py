@@ -73,7 +73,11 @@ class ChannelVolume(Volume):
         return len(self._parts[0])
 
     def decoded(self, k: int) -> Decoded:
-        return Decoded(np.concatenate([part.decoded(k).pixels for part in self._parts], axis=2), container="nifti")
+        parts = [part.decoded(k) for part in self._parts]
+        ranges = [part.value_range for part in parts if part.value_range is not None]
+        # One range for all channels, which holds each; floats among them are measured.
+        whole = (min(r[0] for r in ranges), max(r[1] for r in ranges)) if len(ranges) == len(parts) else None
+        return Decoded(np.concatenate([part.pixels for part in parts], axis=2), container="nifti", value_range=whole)
 
     def save_labels(self, path: Path, labels: NDArray[Any], classes: ClassMap) -> None:
         self._parts[0].save_labels(path, labels, classes)

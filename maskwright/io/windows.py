@@ -26,7 +26,7 @@ class Windows(Protocol):
         path: the file or folder
         hw: height and width in pixels
         channels: of what read() gives
-        dtype: of what read() gives
+        dtype: of what read() gives; int8 where that is what it was widened from
         top: highest value the stated bits can hold, where that is not the type's own; None else
         place: the georeference, where there is one
         remarks: what a person should know of the file, a sentence each

@@ -55,7 +55,8 @@ class ZarrWindows:
         self.voids = isinstance(filled, (float, np.floating)) and bool(np.isnan(filled))
         chunks = dict(zip(self._order, self._array.chunks, strict=True))
         self._chunk_hw, self._pieces = (int(chunks["y"]), int(chunks["x"])), Pieces()
-        self.dtype = self._read(slice(0, 1), slice(0, 1)).dtype
+        found = self._read(slice(0, 1), slice(0, 1)).dtype
+        self.dtype = self._array.dtype if self._array.dtype == np.int8 else found
 
     def read(self, rows: slice, cols: slice) -> NDArray[Any]:
         """(h, w, C) stored values."""

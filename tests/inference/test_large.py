@@ -522,6 +522,23 @@ def test_exact_means_exact_for_images_in_memory_as_well(run, monkeypatch, tile):
     assert np.array_equal(found, CLASSES.to_ids(predictor.logits(x)[0].argmax(0).numpy()))
 
 
+def test_a_second_command_takes_no_rows_away(tmp_path):
+    part = Part(tmp_path / "a", {"x": 1}, (4, 5), np.dtype(np.uint8))
+    part.write(slice(0, 1), slice(0, 5), np.ones((1, 5)))
+    part.commit(1)
+    for key in ({"x": 1}, {"x": 2}):
+        with pytest.raises(InputError, match=r"a: another command is writing this answer; wait for it, or give another folder"):
+            Part(tmp_path / "a", key, (4, 5), np.dtype(np.uint8))
+    assert part.read(slice(0, 1)).tolist() == [[1] * 5]
+    part.commit(2)
+    part.close()
+    assert Part(tmp_path / "a", {"x": 1}, (4, 5), np.dtype(np.uint8)).rows_done == 2
+    other = Part(tmp_path / "a", {"x": 2}, (4, 5), np.dtype(np.uint8))
+    assert other.rows_done == 0
+    other.remove()
+    assert not part_folder(tmp_path / "a").exists()
+
+
 def test_a_damaged_state_begins_anew(tmp_path):
     part = Part(tmp_path / "a", {"x": 1}, (4, 5), np.dtype(np.uint8))
     part.write(slice(1, 3), slice(2, 4), np.array([[1, 2], [3, 4]]))

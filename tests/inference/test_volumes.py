@@ -214,6 +214,43 @@ def test_a_full_disk_ends_it(predictor, tmp_path, monkeypatch):
         predict_files(predictor, paths, tmp_path / "out")
 
 
+def test_a_film_is_refused_before_the_work_and_answered_as_nifti(predictor, tmp_path, draw_dicom):
+    film = draw_dicom(tmp_path / "film.dcm", SLICES, Rows=24, Columns=40, NumberOfFrames=5, Modality="XA")
+    seen = []
+    report = predict_files(predictor, film, tmp_path / "out", progress=lambda *at: seen.append(at))
+    assert report.failed[0].reason == (
+        f"{film}: holds 5 frames without functional groups, which DICOM-SEG cannot refer to. Give --format nifti."
+    )
+    assert seen == []
+    report = predict_files(predictor, film, tmp_path / "out", formats=["nifti"])
+    assert np.array_equal(stored(report.done[0]), one_by_one(predictor, SLICES))
+    assert report.volumes[0].remarks == (
+        "the NIfTI answer has no place in the patient, as the source states none for a volume; slices are in its order.",
+    )
+
+
+def test_two_series_of_one_folder_are_told_apart(predictor, tmp_path, draw_dicom):
+    folder = tmp_path / "in" / "two"
+    folder.mkdir(parents=True)
+    for series in "12":
+        for k in range(2):
+            draw_dicom(
+                folder / f"{series}{k}.dcm", SLICES[k], SeriesInstanceUID=f"1.2.{series}", Modality="MR",
+                ImagePositionPatient=[0, 0, k], ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+            )  # fmt: skip
+    report = predict_files(predictor, tmp_path / "in", tmp_path / "out", formats=["nifti"])
+    assert [volume.source for volume in report.volumes] == [f"{folder} (two-1)", f"{folder} (two-2)"]
+    assert [volume.file.name for volume in report.volumes] == ["two-1.nii.gz", "two-2.nii.gz"]
+
+
+def test_a_series_with_a_gap_is_no_nifti_before_the_work(predictor, tmp_path, draw_series):
+    folder, seen = draw_series(tmp_path / "scan", SLICES, Modality="MR"), []
+    (folder / "IM000.dcm").unlink()  # holds the second slice
+    report = predict_files(predictor, folder, tmp_path / "out", formats=["nifti"], progress=lambda *at: seen.append(at))
+    assert "scan: cannot be answered as NIfTI, which knows even steps only" in report.failed[0].reason
+    assert seen == []
+
+
 def test_inverted_values_are_said(predictor, tmp_path, draw_dicom):
     path = draw_dicom(tmp_path / "x", SLICES[0], Modality="DX", PhotometricInterpretation="MONOCHROME1")
     report = predict_files(predictor, path, tmp_path / "out")

@@ -10,7 +10,9 @@ import nibabel
 import numpy as np
 import pytest
 from pydicom import dcmread
-from pydicom.uid import SegmentationStorage
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.uid import EnhancedCTImageStorage, SegmentationStorage
 
 from maskwright.classes import ClassMap
 from maskwright.errors import FormatError, InputError, MissingExtraError
@@ -37,6 +39,28 @@ def test_slices_are_sorted_as_they_lie(tmp_path, draw_series):
     assert np.array_equal(read_image(volume.slice_path(2)).pixels[..., 0], PIXELS[2] - 1000)
 
 
+def test_slices_with_slopes_of_their_own_have_one_range(tmp_path, draw_dicom):
+    for k in range(3):
+        draw_dicom(
+            tmp_path / f"{k}.dcm", (60 * PIXELS[0] // (k + 1)).astype(np.uint16), ImagePositionPatient=[0, 0, k], Modality="PT",
+            ImageOrientationPatient=[1, 0, 0, 0, 1, 0], RescaleSlope=k + 1, RescaleIntercept=0, BitsStored=16,
+        )  # fmt: skip
+    images = list(open_volume(tmp_path).images(measured=False))
+    assert {image.value_range for image in images} == {(0, 3 * 65535)}
+
+
+def test_slices_that_are_looked_up_have_the_range_of_the_volume(tmp_path, draw_dicom):
+    for k, values in enumerate(([5, 50, 500], [10, 20, 30])):
+        table = Dataset()
+        table.LUTDescriptor, table.LUTData, table.ModalityLUTType = [3, 0, 16], np.array(values, np.uint16).tobytes(), "US"
+        table["LUTDescriptor"].VR, table["LUTData"].VR = "US", "OW"
+        draw_dicom(
+            tmp_path / f"{k}.dcm", np.array([[0, 1, 2]], np.uint8), ImagePositionPatient=[0, 0, k], Modality="MR",
+            ImageOrientationPatient=[1, 0, 0, 0, 1, 0], ModalityLUTSequence=Sequence([table]),
+        )  # fmt: skip
+    assert [image.value_range for image in open_volume(tmp_path).images()] == [(5, 500)] * 2
+
+
 def test_an_oblique_series_runs_along_its_normal(tmp_path, draw_dicom):
     rows, columns = np.array([1.0, 0, 0]), np.array([0, 0.6, -0.8])
     normal = np.cross(rows, columns)  # (0, 0.8, 0.6)
@@ -61,6 +85,20 @@ def test_a_gap_is_named_and_keeps_nifti_away(tmp_path, draw_series):
     with pytest.raises(InputError, match=r"scan: cannot be answered as NIfTI, which knows even steps only: slices are"):
         volume.save_nifti(tmp_path / "m.nii.gz", LABELS[:3], CLASSES)
     volume.save_labels(tmp_path / "m.dcm", LABELS[:3], CLASSES)
+
+
+def test_a_slice_that_states_no_position_is_named(tmp_path, draw_series):
+    folder = draw_series(tmp_path / "scan", PIXELS)
+    second = dcmread(folder / "IM001.dcm")
+    del second.ImagePositionPatient
+    second.save_as(folder / "IM001.dcm")
+    found, failed = volumes_among(sorted(folder.iterdir()))
+    assert ([(v.name, len(v)) for v in found], failed) == ([("scan-1", 3), ("IM001", 1)], [])
+    assert found[0].remarks == (
+        "IM001.dcm states no position in the patient (1 such files in the series); it is answered alone.",
+        "slices are 2.5 mm apart, but 5 mm between IM002.dcm and IM000.dcm (1 such places).",
+    )
+    assert found[1].remarks == ()
 
 
 def test_doubles_are_named(tmp_path, draw_series, draw_dicom):
@@ -164,11 +202,124 @@ def test_frames_run_either_way_or_stand_still(tmp_path, shared_data, still):
     volume = open_volume(tmp_path / "mf.dcm")
     assert volume.spacing_mm is None or volume.spacing_mm[0] > 0
     if still:
-        assert volume.affine is None
+        assert (volume.affine, volume.voxel_ml) == (None, None)
         return
     assert volume.remarks == ()
     assert np.allclose(volume.affine[:3, 3], np.array(places[-1], float) * (-1, -1, 1))
     volume.save_nifti(tmp_path / "m.nii.gz", np.zeros((3, *volume.hw), np.uint8), CLASSES)
+
+
+AXIAL, CORONAL = [1, 0, 0, 0, 1, 0], [1, 0, 0, 0, 0, -1]
+
+
+@pytest.fixture
+def draw_frames(draw_dicom):
+    """An enhanced CT of one file, frame k at the height heights[k]: draw_frames(path, heights, planes)."""
+
+    def draw(path, heights, planes=None):
+        plain = dict.fromkeys(("AccessionNumber", "StudyID", "StudyDate", "StudyTime", "ReferringPhysicianName"), "")
+        return draw_dicom(
+            path, PIXELS[: len(heights)], Rows=5, Columns=6, NumberOfFrames=len(heights), SOPClassUID=EnhancedCTImageStorage,
+            SharedFunctionalGroupsSequence=[
+                groups(PixelMeasures={"PixelSpacing": [0.5, 0.75], "SliceThickness": 2}, **({} if planes else orientation(AXIAL)))
+            ],
+            PerFrameFunctionalGroupsSequence=[
+                groups(
+                    PlanePosition={"ImagePositionPatient": [-10, -20, z]}, FrameContent={"DimensionIndexValues": [k + 1]},
+                    **(orientation(planes[k]) if planes else {}),
+                )
+                for k, z in enumerate(heights)
+            ],
+            **plain,
+        )  # fmt: skip
+
+    return draw
+
+
+def orientation(plane):
+    return {"PlaneOrientation": {"ImageOrientationPatient": plane}}
+
+
+def groups(**named):
+    """A functional group: each name a sequence of one item with these elements."""
+    found = Dataset()
+    for name, elements in named.items():
+        item = Dataset()
+        for keyword, value in elements.items():
+            setattr(item, keyword, value)
+        setattr(found, f"{name}Sequence", [item])
+    return found
+
+
+def test_frames_in_any_order_are_a_volume(tmp_path, draw_frames):
+    volume = open_volume(draw_frames(tmp_path / "mf.dcm", [0, 4, 2, 6]))
+    assert (volume.spacing_mm, volume.remarks) == ((2, 0.5, 0.75), ())
+    assert np.array_equal(volume.image(1).pixels[..., 0], PIXELS[1])  # shown in the order of the file
+    volume.save_nifti(tmp_path / "m.nii", LABELS, CLASSES)
+    found = nibabel.load(tmp_path / "m.nii")
+    assert np.array_equal(np.asanyarray(found.dataobj), LABELS[[0, 2, 1, 3]].transpose(2, 1, 0))
+    assert found.affine.tolist() == [[-0.75, 0, 0, 10], [0, -0.5, 0, 20], [0, 0, 2, 0], [0, 0, 0, 1]]
+    volume.save_labels(tmp_path / "m.dcm", LABELS, CLASSES)
+    answered = highdicom.seg.segread(tmp_path / "m.dcm").get_pixels_by_source_frame(
+        volume.headers[0].SOPInstanceUID, [1, 2, 3, 4], combine_segments=True, assert_missing_frames_are_empty=True
+    )
+    assert np.array_equal(answered, np.select([LABELS == 3, LABELS == 7], [1, 2]))
+
+
+def test_a_gap_between_frames_in_any_order_is_named(tmp_path, draw_frames):
+    volume = open_volume(draw_frames(tmp_path / "mf.dcm", [0, 10, 2, 4]))
+    assert volume.remarks == ("slices are 2 mm apart, but 6 mm between frames 3 and 1 (1 such places).",)
+
+
+@pytest.mark.parametrize(
+    ("heights", "planes", "why"),
+    [
+        ([0, 2, 4], [AXIAL, AXIAL, CORONAL], "frames 0 and 2 lie in different planes"),
+        ([0, 2, 0, 2], None, r"frames 0 and 2 lie at one place in the patient (2 such pairs)"),
+    ],
+)
+def test_frames_that_are_no_volume_have_no_place_and_no_millilitres(tmp_path, draw_frames, heights, planes, why):
+    volume = open_volume(draw_frames(tmp_path / "mf.dcm", heights, planes))
+    assert volume.remarks == (f"{why}: they make up no volume, so no millilitres are given.",)
+    assert (volume.voxel_ml, volume.affine) == (None, None)
+    assert volume.image(0).spacing_mm == (0.5, 0.75)
+    volume.save_nifti(tmp_path / "m.nii", LABELS[: len(heights)], CLASSES)
+    assert_placeless(tmp_path / "m.nii", LABELS[: len(heights)], (0.75, 0.5, 0.75))
+
+
+def assert_placeless(path, labels, zooms):
+    found = nibabel.load(path)
+    assert np.array_equal(np.asanyarray(found.dataobj), labels.transpose(2, 1, 0))
+    assert (int(found.header["qform_code"]), int(found.header["sform_code"])) == (0, 0)
+    assert found.header.get_zooms() == zooms
+
+
+@pytest.mark.parametrize(("spacing", "zooms"), [(None, (1, 1, 1)), ([0.5, 0.75], (0.75, 0.5, 0.75))])
+def test_nifti_of_what_states_no_position_has_none(tmp_path, draw_dicom, spacing, zooms):
+    film = draw_dicom(
+        tmp_path / "film.dcm", PIXELS, Rows=5, Columns=6, NumberOfFrames=4, ImagerPixelSpacing=spacing, Modality="XA"
+    )
+    open_volume(film).save_nifti(tmp_path / "m.nii", LABELS, CLASSES)
+    assert_placeless(tmp_path / "m.nii", LABELS, zooms)
+    picture = open_volume(draw_dicom(tmp_path / "xray.dcm", PIXELS[0], Modality="DX", PixelSpacing=spacing))
+    picture.save_nifti(tmp_path / "x.nii", LABELS[:1], CLASSES)
+    assert_placeless(tmp_path / "x.nii", LABELS[:1], zooms)
+
+
+# Counted from the first frame, or heights in the patient; then a normal to the feet does not count.
+@pytest.mark.parametrize(
+    ("offsets", "plane", "step"), [([0, 3, 6, 9], AXIAL, 3), ([5, 8, 11, 14], AXIAL, 3), ([5, 8, 11, 14], [1, 0, 0, 0, -1, 0], 3),
+                                   ([0, 3, 6, 9], [1, 0, 0, 0, -1, 0], -3)],
+)  # fmt: skip
+def test_a_dose_grid_says_where_its_frames_lie(tmp_path, draw_dicom, offsets, plane, step):
+    volume = open_volume(
+        draw_dicom(
+            tmp_path / "dose.dcm", PIXELS, Rows=5, Columns=6, NumberOfFrames=4, GridFrameOffsetVector=offsets, Modality="RTDOSE",
+            ImagePositionPatient=[-10, -20, 5], ImageOrientationPatient=plane, PixelSpacing=[0.5, 0.75],
+        )
+    )  # fmt: skip
+    assert (volume.spacing_mm, volume.remarks) == ((3, 0.5, 0.75), ())
+    assert volume.affine[:3, 2:].tolist() == [[0, 10], [0, 20], [step, 5]]
 
 
 def test_nifti_of_a_series_lies_where_the_series_lies(tmp_path, draw_series):
@@ -192,6 +343,19 @@ def test_old_files_lack_what_a_segmentation_repeats(tmp_path, draw_series, capsy
     with pytest.raises(InputError, match=r"n\.dcm: the source cannot be answered as DICOM-SEG .*Give --format nifti"):
         bare.save_labels(tmp_path / "n.dcm", LABELS, CLASSES)
     assert not (tmp_path / "n.dcm").exists()
+
+
+def test_what_cannot_be_answered_is_known_before_the_work(tmp_path, draw_series, draw_frames):
+    series = open_volume(draw_series(tmp_path / "scan", PIXELS))
+    series.check_labels(CLASSES)
+    assert (series.headers[0].Rows, series.headers[0].Columns) == (5, 6)
+    bare = open_volume(draw_series(tmp_path / "bare", PIXELS, StudyInstanceUID=None))
+    with pytest.raises(InputError, match=r"bare: the source cannot be answered as DICOM-SEG .*Give --format nifti"):
+        bare.check_labels(CLASSES)
+    twice = open_volume(draw_frames(tmp_path / "mf.dcm", [0, 2, 0, 2]))
+    with pytest.raises(InputError, match=r"mf\.dcm: the source cannot be answered as DICOM-SEG .*Give --format nifti"):
+        twice.check_labels(CLASSES)
+    open_volume(draw_frames(tmp_path / "mf.dcm", [0, 4, 2, 6])).check_labels(CLASSES)
 
 
 def test_one_picture_is_answered_as_dicom(tmp_path, draw_dicom):

@@ -22,7 +22,7 @@ from maskwright.io.image import SAMPLED_PX, Image
         ("float32", "float32", (0, 1)),
         ("float64", "float64", (0, 1)),
         ("float16", "float32", (0, 1)),
-        ("int8", "int16", (-32768, 32767)),
+        ("int8", "int16", (-128, 127)),
         ("bool", "uint8", (0, 1)),
         (">u2", "uint16", (0, 65535)),
     ],

@@ -160,6 +160,25 @@ def test_slope_and_intercept(tmp_path):
     assert noise[0, 1, 0] == 1
 
 
+def test_the_range_is_that_of_the_stored_type_scaled(tmp_path):
+    array = counted(2, 3, 2, dtype=np.uint8)
+    assert NiftiVolume(write(tmp_path / "plain.nii", array)).image(0).value_range == (0, 255)
+    assert NiftiVolume(scaled(tmp_path / "a.nii", array, 2, -10)).image(0).value_range == (-10, 500)  # 0 and 255, scaled
+    assert NiftiVolume(scaled(tmp_path / "b.nii", array, -2, 0)).image(0).value_range == (-510, 0)
+    assert NiftiVolume(write(tmp_path / "c.nii", array.astype(np.int8))).image(0).value_range == (-128, 127)
+    wide = write(tmp_path / "d.nii", array.astype(np.int64))
+    assert NiftiVolume(wide).image(0).value_range == (-(2**31), 2**31 - 1)
+
+
+def test_channels_share_a_range_that_holds_each(tmp_path):
+    array = counted(2, 3, 2, dtype=np.uint8)
+    write(tmp_path / "case_0000.nii", array)
+    scaled(tmp_path / "case_0001.nii", array, 2, -10)
+    assert open_volume(tmp_path / "case_0000.nii").image(0).value_range == (-10, 500)
+    write(tmp_path / "case_0001.nii", array.astype(np.float32) - 3)  # 0 to 11 and -3 to 8, measured
+    assert open_volume(tmp_path / "case_0000.nii").image(0).value_range == (-3, 11)
+
+
 def test_tiny_slopes_are_no_zeros(tmp_path):
     found = NiftiVolume(scaled(tmp_path / "a.nii", counted(2, 3, 2), 4.6e-8, 1e-7)).decoded(0).pixels
     assert found.dtype == np.float32

@@ -16,13 +16,17 @@ from maskwright.io.video import Video, frames, is_video, video_writer
 HW = (48, 64)
 
 
-def film(path: Path, count: int = 30, *, hw=HW, ticks=None, rotation: int = 0, sound: bool = False, codec="libx264") -> Path:
+def film(
+    path: Path, count: int = 30, *, hw=HW, ticks=None, rotation: int = 0, sound: bool = False, codec="libx264", shape=None
+) -> Path:
     """Frame k is of the grey 40 + 5 k with a white left half of its top row of blocks; 10 frames a second, a tick is 1/1000 s."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=10)
         stream.height, stream.width, stream.pix_fmt = *hw, "yuv420p"
         stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
         stream.gop_size = 5
+        if shape:
+            stream.codec_context.sample_aspect_ratio = shape
         if rotation:
             stream.set_display_rotation(rotation)
         if sound:
@@ -67,6 +71,24 @@ def test_variable_rates_keep_their_times(tmp_path):
     assert [round(frame.seconds * 1000) for frame in again] == ticks
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".ts"])
+def test_a_film_that_begins_late_is_whole(tmp_path, suffix):
+    path = film(tmp_path / f"a{suffix}", 12, ticks=[5000 + 100 * k for k in range(12)])
+    with Video(path) as video:
+        found = list(video)
+    assert [round(frame.seconds, 2) for frame in found] == [round(0.1 * k, 2) for k in range(12)]
+    assert video.problems == []
+
+
+def test_a_cut_film_that_begins_late_is_cut(tmp_path):
+    path = film(tmp_path / "a.mkv", 200, ticks=[5000 + 100 * k for k in range(200)])
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 3])
+    with Video(path) as video:
+        list(video)
+    assert "cut short" in video.problems[0]
+
+
 def test_rotation_is_applied(tmp_path):
     # Stored with the white block at the top left; displayed after a quarter turn clockwise it is at the top right.
     (first, *_) = frames(film(tmp_path / "a.mp4", 2, rotation=-90))
@@ -87,6 +109,16 @@ def test_a_written_video_keeps_size_rate_and_duration(tmp_path, hw):
         assert after.frames == 20
         assert after.average_rate == before.average_rate
         assert float(after.duration * after.time_base) == pytest.approx(float(before.duration * before.time_base))
+
+
+@pytest.mark.parametrize(("shape", "rotation", "written"), [((2, 1), 0, 2), ((2, 1), -90, 0.5), (None, 0, 1)])
+def test_a_written_video_keeps_the_shape_of_its_pixels(tmp_path, shape, rotation, written):
+    film(tmp_path / "a.mp4", 3, shape=shape and Fraction(*shape), rotation=rotation)
+    with Video(tmp_path / "a.mp4") as video, video_writer(tmp_path / "b.mp4", video) as add:
+        for frame in video:
+            add(frame.pixels, frame.ticks, frame.duration)
+    with av.open(str(tmp_path / "b.mp4")) as found:
+        assert found.streams.video[0].sample_aspect_ratio == written
 
 
 def damaged(path: Path, number: int) -> Path:
