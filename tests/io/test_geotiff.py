@@ -96,6 +96,19 @@ def test_pixel_is_point_is_shifted_by_half_a_pixel(tmp_path):
         assert place.transform == pytest.approx(tuple(file.transform)[:6])
 
 
+@pytest.mark.parametrize("scale", [(0.5, 0.25, 0), (0.5, -0.25, 0)], ids=["south", "negative"])
+@pytest.mark.parametrize("more", [(), (8, 6, 0, 733605, 3725137.5, 0)], ids=["one tie point", "two"])
+def test_a_scale_and_tie_points_are_read_as_gdal_reads_them(tmp_path, scale, more):
+    ties = (2, 1, 0, 733602, 3725138.75, 0, *more)
+    tags = [(33550, 12, 3, scale, True), (33922, 12, len(ties), ties, True)]
+    tifffile.imwrite(tmp_path / "a.tif", drawn()[0], photometric="minisblack", extratags=tags)
+    place = read_image(tmp_path / "a.tif").georeference
+    with rasterio.open(tmp_path / "a.tif") as file:
+        assert place is not None
+        assert place.transform == pytest.approx(tuple(file.transform)[:6])
+    assert place.transform == (0.5, 0, 733601, 0, -0.25, 3725139)  # pixel (2, 1) is 1 m east and 0.25 m south of the corner
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
 def test_nodata_is_filled_with_the_mean_of_its_band_and_void_in_answers(tmp_path, dtype):
     pixels = drawn(dtype)
