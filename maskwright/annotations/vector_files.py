@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskwright.annotations.on_globe import goes_round, on_globe
 from maskwright.annotations.outlines import Outline, outlines_of_labels, outlines_of_objects
 from maskwright.classes import ClassMap
 from maskwright.errors import InputError, MissingExtraError
@@ -57,8 +58,10 @@ class Place:
     def placed(self, shapes: Sequence[Any]) -> list[Any]:
         """Shapes in pixels to where they are written, outer rings counterclockwise by the coordinates as they are written."""
         shapely = shapely_for("writing polygons")
-        moved = shapes if self.georeference is None or self.crs is None else self._moved(shapes, self.crs)
-        moved = [_cut_at_180(shape) for shape in moved] if self.crs == DEGREES else moved
+        if self.georeference is None or self.crs is None:
+            moved = list(shapes)
+        else:
+            moved = self._on_globe(shapes) if self.crs == DEGREES else self._moved(shapes, self.crs)
         return list(shapely.orient_polygons(np.array(moved, object)))
 
     def areas_m2(self, shapes: Sequence[Any]) -> list[float]:
@@ -66,11 +69,23 @@ class Place:
         shapely = shapely_for("measuring areas")
         if self.georeference is None or self.georeference.crs is None or not len(shapes):
             return [float(shape.area) for shape in shapes]
+        if goes_round(shapes, partial(self._warp, crs=DEGREES))[0]:
+            # No other plane holds the whole earth.
+            on_cylinder = partial(_warped, source=DEGREES, target="+proj=cea +datum=WGS84 +units=m")
+            return [float(shape.area) for shape in shapely.transform(np.array(self._on_globe(shapes), object), on_cylinder)]
         left, top, right, bottom = shapely.total_bounds(np.array(shapes, object))
         centre = self.georeference.to_map(np.array([[(left + right) / 2, (top + bottom) / 2]]))
         ((x, y),) = _warped(centre, self.georeference.crs, DEGREES)
         equal_area = f"+proj=laea +lat_0={y:.6f} +lon_0={x:.6f} +datum=WGS84 +units=m"
         return [float(shape.area) for shape in self._moved(shapes, equal_area)]
+
+    def _on_globe(self, shapes: Sequence[Any]) -> list[Any]:
+        """Shapes in pixels to degrees; those of an image that lies across the 180th meridian or a pole are cut there."""
+        warp = partial(self._warp, crs=DEGREES)
+        assert self.georeference is not None
+        if any(goes_round(shapes, warp)):
+            return on_globe(shapes, warp, wraps=self.georeference.crs != DEGREES)
+        return self._moved(shapes, DEGREES)
 
     def _moved(self, shapes: Sequence[Any], crs: str) -> list[Any]:
         shapely = shapely_for("writing polygons")
@@ -92,19 +107,6 @@ class Place:
         assert place is not None
         assert place.crs is not None
         return _warped(place.to_map(points_xy), place.crs, crs)
-
-
-def _cut_at_180(shape: Any) -> Any:
-    """A shape in degrees that crosses the 180th meridian as two parts beside it (RFC 7946, section 3.1.9)."""
-    shapely = shapely_for("writing polygons")
-    left, _, right, _ = shape.bounds
-    if not right - left > 180:  # also where it is empty
-        return shape
-    turn = np.array([360.0, 0.0])
-    eastwards = shapely.transform(shape, lambda points: points + turn * (points[:, :1] < 0))
-    sides = [shapely.intersection(eastwards, shapely.box(*box)) for box in ((0, -90, 180, 90), (180, -90, 360, 90))]
-    sides[1] = shapely.transform(sides[1], lambda points: points - turn)
-    return shapely.multipolygons([part for side in sides for part in shapely.get_parts(side) if part.area > 0])
 
 
 def _warped(points: NDArray[np.float64], source: str, target: str) -> NDArray[np.float64]:
