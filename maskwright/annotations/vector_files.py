@@ -25,7 +25,7 @@ from maskwright.errors import InputError, MissingExtraError
 from maskwright.instances import Instances
 from maskwright.io.georeference import Georeference
 from maskwright.io.geotiff import warped
-from maskwright.io.write import atomic, full_disk, write_text
+from maskwright.io.write import atomic, explanation, full_disk, write_text
 from maskwright.ops.coverage import shapely_for
 
 VECTORS = ("geojson", "gpkg")
@@ -211,9 +211,10 @@ def write_gpkg(path: Path, outlines: Sequence[Outline], place: Place) -> None:
         except pyogrio.errors.CRSError as error:
             why = f"{path}: the projection {place.crs} is not known ({error}); give --vector-crs pixels."
             raise InputError(why) from error
-        except pyogrio.errors.DataSourceError as error:
-            why = f"{path}: cannot be written ({error}). Check the folder's permissions and the disk."
-            raise InputError(why) from full_disk(path) or error
+        except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
+            if (full := full_disk(path)) is not None:
+                raise InputError(explanation(path, full)) from full
+            raise InputError(f"{path}: cannot be written ({error}). Check the folder's permissions and the disk.") from error
 
 
 def _row(one: Outline, area: float, place: Place, outlines: Sequence[Outline]) -> dict[str, Any]:

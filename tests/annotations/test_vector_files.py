@@ -176,16 +176,17 @@ def test_a_projection_that_nobody_knows_is_said(tmp_path, format, system):
     assert path.is_file()
 
 
-def test_a_full_disk_is_known_where_the_library_does_not_say_so(tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", [pyogrio.errors.DataSourceError, pyogrio.errors.FeatureError])
+def test_a_full_disk_is_known_where_the_library_does_not_say_so(tmp_path, monkeypatch, kind):
     def full(*_, **__):
-        raise pyogrio.errors.DataSourceError("sqlite3_exec failed: database or disk is full")
+        raise kind("sqlite3_exec failed: database or disk is full")
 
     monkeypatch.setattr(pyogrio.raw, "write", full)
-    with pytest.raises(InputError) as raised:
+    with pytest.raises(InputError, match=r"town\.gpkg: cannot be written \(sqlite3_exec") as raised:
         answer(UTM).save(tmp_path, formats=["gpkg"])
     assert not disk_ends_it(raised.value)
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=4096))
-    with pytest.raises(InputError, match=r"town\.gpkg: cannot be written") as raised:
+    with pytest.raises(InputError, match=r"town\.gpkg: cannot be written, the disk is full") as raised:
         answer(UTM).save(tmp_path, formats=["gpkg"])
     assert disk_ends_it(raised.value)
 
