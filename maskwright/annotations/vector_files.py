@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -113,6 +114,18 @@ def _warped(points: NDArray[np.float64], source: str, target: str) -> NDArray[np
     return warped(points, source, target, "putting polygons on the map")
 
 
+@contextmanager
+def unsound_shapes_explained(path: Path) -> Iterator[None]:
+    """Raises:
+    InputError: shapely cannot make a polygon of an area of this file.
+    """
+    shapely = shapely_for("writing polygons")
+    try:
+        yield
+    except shapely.errors.ShapelyError as error:
+        raise InputError(f"{path}: an area cannot be made a polygon ({error}); give --vector-crs pixels.") from error
+
+
 def check_drawing(system: str, simplify_m: float) -> None:
     """Refuse wishes that cannot be had, before any work.
 
@@ -189,11 +202,7 @@ def write_gpkg(path: Path, outlines: Sequence[Outline], place: Place) -> None:
         MissingExtraError: pyogrio is not installed.
         InputError: the file cannot be written.
     """
-    shapely = shapely_for("writing polygons")
-    try:
-        import pyogrio
-    except ImportError as error:
-        raise MissingExtraError("pyogrio", "geo", "writing a GeoPackage") from error
+    shapely, pyogrio = shapely_for("writing polygons"), _pyogrio()
     shapes = place.placed([one.shape for one in outlines])
     areas = place.areas_m2([one.shape for one in outlines])
     rows = [_row(one, area, place, outlines) for one, area in zip(outlines, areas, strict=True)]
@@ -215,6 +224,29 @@ def write_gpkg(path: Path, outlines: Sequence[Outline], place: Place) -> None:
             if (full := full_disk(path)) is not None:
                 raise InputError(explanation(path, full)) from full
             raise InputError(f"{path}: cannot be written ({error}). Check the folder's permissions and the disk.") from error
+
+
+def _pyogrio() -> Any:
+    try:
+        import pyogrio
+    except ImportError as error:
+        raise MissingExtraError("pyogrio", "geo", "writing a GeoPackage") from error
+    return pyogrio
+
+
+def check_packages(formats: Sequence[str], *, objects: bool) -> None:
+    """Refuse formats that no answer can be written in here, before any work.
+
+    Args:
+        objects: answers hold objects, whose outlines in pixels need no package as GeoJSON
+
+    Raises:
+        MissingExtraError: a package of the [geo] extra is missing.
+    """
+    if "gpkg" in formats or ("geojson" in formats and not objects):
+        shapely_for("writing polygons")
+    if "gpkg" in formats:
+        _pyogrio()
 
 
 def _row(one: Outline, area: float, place: Place, outlines: Sequence[Outline]) -> dict[str, Any]:
@@ -255,12 +287,13 @@ def save_vectors(
         write, default, ending = _WRITERS[name]
         path = stem.with_name(f"{stem.name}{ending}")
         place = place_for(georeference, system, stem.name, default=default)
-        tolerance_px = simplify_m / place.pixel_m if simplify_m else 0.0
-        if isinstance(answer, Instances):
-            outlines = outlines_of_objects(answer, tolerance_px)
-        else:
-            outlines = outlines_of_labels(*answer, tolerance_px)
-        write(path, outlines, place)
+        with unsound_shapes_explained(path):
+            tolerance_px = simplify_m / place.pixel_m if simplify_m else 0.0
+            if isinstance(answer, Instances):
+                outlines = outlines_of_objects(answer, tolerance_px)
+            else:
+                outlines = outlines_of_labels(*answer, tolerance_px)
+            write(path, outlines, place)
         written.append(path)
     return written
 

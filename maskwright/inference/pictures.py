@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from maskwright.errors import InputError
+from maskwright.errors import InputError, MissingExtraError
 from maskwright.inference.jobs import Job, places_of
 from maskwright.inference.journal import Journal
 from maskwright.inference.large_work import OVERLAY
@@ -137,7 +137,7 @@ def _outcome(job: Job, written: Future[Path] | Failure) -> Path | Failure:
         return written
     try:
         return written.result()
-    except (InputError, OSError) as error:
+    except (InputError, MissingExtraError, OSError) as error:  # a package too: images without a place need none
         if disk_ends_it(error):
             raise
         return Failure(str(job.source), str(error))

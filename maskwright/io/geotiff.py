@@ -51,7 +51,7 @@ def warped(points: NDArray[np.float64], source: str, target: str, purpose: str) 
 
     Raises:
         MissingExtraError: rasterio is not installed.
-        InputError: one of the two is not known.
+        InputError: one of the two is not known, or a point lies where one of them ends.
     """
     if source == target or not len(points):
         return points
@@ -62,6 +62,11 @@ def warped(points: NDArray[np.float64], source: str, target: str, purpose: str) 
         raise InputError(
             f"{purpose}: the coordinate reference system {source} or {target} is not known ({error}). Write the right one into "
             f"the file (gdal_edit.py -a_srs), or give --vector-crs pixels."
+        ) from error
+    except (rasterio.errors.RasterioError, rasterio._err.CPLE_BaseError) as error:  # what GDAL says comes as the latter
+        raise InputError(
+            f"{purpose}: some of it lies where {source} or {target} does not reach ({error}). Give --vector-crs pixels, "
+            f"or cut the image to the part that lies on the map (gdalwarp)."
         ) from error
 
 

@@ -176,6 +176,27 @@ def test_a_projection_that_nobody_knows_is_said(tmp_path, format, system):
     assert path.is_file()
 
 
+@pytest.mark.parametrize("format", ["geojson", "gpkg"])
+def test_an_area_that_shapely_refuses_is_said_with_the_file(tmp_path, monkeypatch, format):
+    def refused(*_):
+        raise shapely.errors.GEOSException("TopologyException: side location conflict at 0 0")
+
+    monkeypatch.setattr(shapely, "orient_polygons", refused)
+    with pytest.raises(
+        InputError, match=rf"town\.{format}: an area cannot be made a polygon .*side location .* --vector-crs pixels"
+    ):
+        answer(UTM).save(tmp_path, formats=[format])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_image_beyond_the_edge_of_the_earth_is_said(tmp_path):
+    # A satellite above 140 degrees east sees a disc; the image's corner is space.
+    place = Georeference((1e5, 0, -5.5e6, 0, -1e5, 5.5e6), "+proj=geos +h=35785831 +lon_0=140.7 +sweep=y")
+    with pytest.raises(InputError, match=r"\+proj=geos .* does not reach .* --vector-crs pixels"):
+        answer(place).save(tmp_path, formats=["geojson"])
+    assert answer(place).save(tmp_path, formats=["geojson"], vector_crs="pixels")[0].is_file()
+
+
 @pytest.mark.parametrize("kind", [pyogrio.errors.DataSourceError, pyogrio.errors.FeatureError])
 def test_a_full_disk_is_known_where_the_library_does_not_say_so(tmp_path, monkeypatch, kind):
     def full(*_, **__):
