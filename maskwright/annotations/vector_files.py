@@ -157,6 +157,21 @@ def place_for(georeference: Georeference | None, system: str, where: str, *, def
     return Place(georeference, DEGREES if wanted == WGS84 else georeference.crs)
 
 
+def places_of_files(
+    stem: Path, formats: Sequence[str], georeference: Georeference | None, *, system: str = AUTO, simplify_m: float = 0.0
+) -> dict[str, Place]:
+    """Where the outlines of each format go; see save_vectors.
+
+    Raises:
+        InputError: one of them cannot be had, by what the image says of its place.
+    """
+    check_drawing(system, simplify_m)
+    places = {name: place_for(georeference, system, stem.name, default=_WRITERS[name][1]) for name in formats}
+    if "geojson" in places:
+        stated_crs(stem.with_name(f"{stem.name}.geojson"), places["geojson"])
+    return places
+
+
 def write_geojson(path: Path, outlines: Sequence[Outline], place: Place) -> None:
     """A FeatureCollection, a line an outline: class, id, class_id, area_m2 (area_px in pixels), score and crowd where there are.
 
@@ -281,12 +296,10 @@ def save_vectors(
         InputError: the image does not say where it lies, or a file cannot be written.
         MissingExtraError: a package of the [geo] extra is missing.
     """
-    check_drawing(system, simplify_m)
     written = []
-    for name in formats:
-        write, default, ending = _WRITERS[name]
+    for name, place in places_of_files(stem, formats, georeference, system=system, simplify_m=simplify_m).items():
+        write, _, ending = _WRITERS[name]
         path = stem.with_name(f"{stem.name}{ending}")
-        place = place_for(georeference, system, stem.name, default=default)
         with unsound_shapes_explained(path):
             tolerance_px = simplify_m / place.pixel_m if simplify_m else 0.0
             if isinstance(answer, Instances):

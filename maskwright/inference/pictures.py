@@ -5,10 +5,11 @@ The net runs in the calling thread, files are read and written in a few others.
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -101,18 +102,31 @@ class PictureWork:
             self.counts[str(job.source)] = {name: names[name] for name in classes}
         for remark in found.image.remarks if found.image else ():
             self.remarked.setdefault(remark, []).append(job.source)
-        target = job.folder / job.name
-        journal.writes(target, places_of(job, endings))
-        written = found.save(
-            job.folder, overlay=self.overlay, probabilities=self.probabilities, formats=self.formats, **self.drawing
-        )
-        if self.blur_background_px is not None:
-            written.append(job.folder / f"{job.name}_blurred.png")
-            write_png(written[-1], found.blur_background(self.blur_background_px))
+        target, places = job.folder / job.name, places_of(job, endings)
+        journal.writes(target, places)
+        with _none_or_all(places):
+            written = found.save(
+                job.folder, overlay=self.overlay, probabilities=self.probabilities, formats=self.formats, **self.drawing
+            )
+            if self.blur_background_px is not None:
+                written.append(job.folder / f"{job.name}_blurred.png")
+                write_png(written[-1], found.blur_background(self.blur_background_px))
         if written:
             counts = self.counts.get(str(job.source))
             journal.finish(target, written, **({} if counts is None else {"counts": counts}))
         return written[0] if written else job.folder
+
+
+@contextmanager
+def _none_or_all(places: Sequence[Path]) -> Iterator[None]:
+    """Of an answer that cannot be written, what was not there before is taken away: it would bar the way of another command."""
+    new = [path for path in places if not path.exists()]
+    try:
+        yield
+    except Exception:
+        for path in new:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        raise
 
 
 def _written(

@@ -144,6 +144,10 @@ def test_what_cannot_be_written_is_refused_with_the_way_out(tmp_path):
     worded = Georeference(UTM.transform, "+proj=aea +lat_1=29.5 +lat_2=45.5 +lat_0=23 +lon_0=-96 +datum=WGS84")
     with pytest.raises(InputError, match="cannot name the image's projection"):
         answer(worded).save(tmp_path, formats=["geojson"], vector_crs="image")
+    with pytest.raises(InputError, match="write gpkg, or wgs84"):
+        answer(worded).save(tmp_path, formats=["labels", "gpkg", "geojson"], vector_crs="image")
+    with pytest.raises(InputError, match="needs an image that states its place"):
+        answer(None).save(tmp_path, formats=["labels", "cog"])
     assert list(tmp_path.iterdir()) == []
 
 

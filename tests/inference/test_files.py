@@ -308,6 +308,26 @@ def test_an_image_that_leaves_the_map_stops_nobody(predictor, tmp_path):
     assert "does not reach" in report.failed[0].reason
 
 
+@pytest.mark.parametrize(("format", "crs"), [("cog", "auto"), ("geojson", "wgs84"), ("gpkg", "image")])
+def test_what_the_place_of_an_image_forbids_leaves_no_half_answer(predictor, tmp_path, format, crs):
+    draw(tmp_path, "a.tif")
+    report = predict_files(predictor, tmp_path / "a.tif", tmp_path / "out", formats=["labels", format], vector_crs=crs)
+    assert [f.source for f in report.failed] == [str(tmp_path / "a.tif")]
+    assert predict_files(predictor, tmp_path / "a.tif", tmp_path / "out", formats=["labels"], vector_crs="pixels").ok
+
+
+def test_of_an_answer_that_cannot_be_written_nothing_stays(predictor, tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise InputError("b_overlay.png: cannot be drawn.")
+
+    draw(tmp_path / "in", "a.png", "b.png")
+    assert predict_files(predictor, tmp_path / "in/a.png", tmp_path / "out").ok
+    monkeypatch.setattr(Segmentation, "overlay", refused)
+    report = predict_files(predictor, tmp_path / "in", tmp_path / "out", overlay=True, overwrite=True)
+    assert len(report.failed) == 2
+    assert [file for file in files_in(tmp_path / "out") if file.endswith(".png")] == ["a.png"]  # there before
+
+
 def test_packages_without_which_nothing_can_be_written_are_named_before_any_work(predictor, tmp_path, monkeypatch):
     draw(tmp_path / "in", "a.png")
     monkeypatch.setitem(sys.modules, "pyogrio", None)
