@@ -178,22 +178,22 @@ def write_geojson(path: Path, outlines: Sequence[Outline], place: Place) -> None
     Raises:
         InputError: the coordinate reference system has no name that GeoJSON could state, or the file cannot be written.
     """
-    shapely = shapely_for("writing polygons")
     stated = stated_crs(path, place)
-    shapes = place.placed([one.shape for one in outlines])
-    areas = place.areas_m2([one.shape for one in outlines])
-    lines = [
-        json.dumps(
-            {
-                "type": "Feature",
-                "properties": _row(one, area, place, outlines),
-                "geometry": json.loads(shapely.to_geojson(shape)),
-            },
-            ensure_ascii=False,
-        )
-        for one, shape, area in zip(outlines, shapes, areas, strict=True)
-    ]
+    lines = [json.dumps(feature, ensure_ascii=False) for feature in features(outlines, place)]
     write_text(path, f'{{"type": "FeatureCollection", {stated}"features": [\n' + ",\n".join(lines) + "\n]}\n")
+
+
+def features(outlines: Sequence[Outline], place: Place) -> Iterator[dict[str, Any]]:
+    """The features of GeoJSON, see write_geojson."""
+    shapes = [one.shape for one in outlines]
+    for one, placed, area in zip(outlines, place.placed(shapes), place.areas_m2(shapes), strict=True):
+        yield {"type": "Feature", "properties": _row(one, area, place, outlines), "geometry": geometry(placed)}
+
+
+def geometry(shape: Any) -> dict[str, Any]:
+    """A shapely shape as GeoJSON has it."""
+    found: dict[str, Any] = json.loads(shapely_for("writing polygons").to_geojson(shape))
+    return found
 
 
 def stated_crs(path: Path, place: Place) -> str:
