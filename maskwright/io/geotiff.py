@@ -25,7 +25,7 @@ from maskwright.io.georeference import (
     keys_of,
     read_georeference,
 )
-from maskwright.io.write import atomic, full_disk
+from maskwright.io.write import atomic, write_bytes
 
 ALPHA = (1, 2)
 ASCII = 2
@@ -175,16 +175,16 @@ def write_mask_cog(
         "driver": "GTiff", "width": w, "height": h, "count": 1, "dtype": stored.dtype.name, "crs": place.crs, "nodata": nodata,
         "transform": rasterio.Affine(*place.transform), "photometric": "minisblack" if palette is None else "palette",
     }  # fmt: skip
-    with rasterio.MemoryFile() as memory:
-        with memory.open(**profile) as file:
-            file.write(stored, 1)
-            file.update_tags(TIFFTAG_IMAGEDESCRIPTION=": ".join(ID_MARK))
-            if palette is not None:
-                file.write_colormap(1, {k: (*map(int, colour), 255) for k, colour in enumerate(palette)})
-        with atomic(path) as temporary:
-            try:
-                with memory.open() as file:
-                    rasterio.shutil.copy(file, temporary, driver="COG", compress="deflate", overview_resampling="mode")
-            except rasterio.errors.RasterioError as error:
-                why = f"{path}: cannot be written as a cloud-optimised GeoTIFF ({error})."
-                raise InputError(why) from full_disk(Path(path)) or error
+    try:
+        with rasterio.MemoryFile() as memory, rasterio.MemoryFile(ext=".tif") as whole:
+            with memory.open(**profile) as file:
+                file.write(stored, 1)
+                file.update_tags(TIFFTAG_IMAGEDESCRIPTION=": ".join(ID_MARK))
+                if palette is not None:
+                    file.write_colormap(1, {k: (*map(int, colour), 255) for k, colour in enumerate(palette)})
+            with memory.open() as file:
+                rasterio.shutil.copy(file, whole.name, driver="COG", compress="deflate", overview_resampling="mode")
+            # GDAL calls half a file on a full disk a whole one.
+            write_bytes(path, whole.read())
+    except (rasterio.errors.RasterioError, rasterio.errors.CRSError, rasterio._err.CPLE_BaseError) as error:
+        raise InputError(f"{path}: cannot be written as a cloud-optimised GeoTIFF ({error}); write labels instead.") from error

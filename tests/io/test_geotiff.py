@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from maskwright.classes import ClassMap
 from maskwright.errors import InputError, MissingExtraError
 from maskwright.io import geotiff, read_image, write_mask
 from maskwright.io.georeference import Georeference, filled, missing_pixels
+from maskwright.io.write import disk_ends_it
 from maskwright.result import Segmentation
 from maskwright.sample import Sample
 
@@ -205,6 +207,27 @@ def test_without_rasterio_codes_are_read_and_masks_keep_projections_in_words(tmp
 def test_a_cog_without_a_place_is_refused(tmp_path):
     with pytest.raises(InputError, match="needs an image that states its place"):
         write_mask(tmp_path / "m.tif", np.zeros((6, 8), int), CLASSES, "cog")
+
+
+def test_a_cog_on_a_full_disk_is_refused(tmp_path, monkeypatch):
+    def full(file: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    place = read_image(raster(tmp_path / "a.tif", drawn())).georeference
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(InputError, match=r"m\.tif: cannot be written, the disk is full") as raised:
+        write_mask(tmp_path / "m.tif", np.zeros((6, 8), int), CLASSES, "cog", place)
+    assert disk_ends_it(raised.value)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.tif"]
+
+
+def test_a_cog_in_a_projection_that_nobody_knows_is_refused(tmp_path):
+    place = Georeference((0.5, 0, 100, 0, -0.5, 200), "EPSG:30000")
+    with pytest.raises(
+        InputError, match=r"m\.tif: cannot be written as a cloud-optimised GeoTIFF .*30000.*; write labels instead"
+    ):
+        write_mask(tmp_path / "m.tif", np.zeros((6, 8), int), CLASSES, "cog", place)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_cut_geotiff_is_named(tmp_path):
