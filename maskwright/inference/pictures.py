@@ -5,18 +5,17 @@ The net runs in the calling thread, files are read and written in a few others.
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from maskwright.errors import InputError, MissingExtraError
-from maskwright.inference.jobs import Job, places_of
+from maskwright.inference.jobs import Job, none_or_all, places_of
 from maskwright.inference.journal import Journal
 from maskwright.inference.large_work import OVERLAY
 from maskwright.inference.orientation import as_stored
@@ -104,7 +103,7 @@ class PictureWork:
             self.remarked.setdefault(remark, []).append(job.source)
         target, places = job.folder / job.name, places_of(job, endings)
         journal.writes(target, places)
-        with _none_or_all(places):
+        with none_or_all(places):
             written = found.save(
                 job.folder, overlay=self.overlay, probabilities=self.probabilities, formats=self.formats, **self.drawing
             )
@@ -115,18 +114,6 @@ class PictureWork:
             counts = self.counts.get(str(job.source))
             journal.finish(target, written, **({} if counts is None else {"counts": counts}))
         return written[0] if written else job.folder
-
-
-@contextmanager
-def _none_or_all(places: Sequence[Path]) -> Iterator[None]:
-    """Of an answer that cannot be written, what was not there before is taken away: it would bar the way of another command."""
-    new = [path for path in places if not path.exists()]
-    try:
-        yield
-    except Exception:
-        for path in new:
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        raise
 
 
 def _written(
