@@ -14,14 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskwright.annotations.saving import checked, save_objects
-from maskwright.annotations.vector_files import AUTO, PIXELS, VECTORS, save_vectors
+from maskwright.annotations.vector_files import AUTO, PIXELS, VECTORS, places_of_files, save_vectors
 from maskwright.classes import ClassMap, Colour
 from maskwright.errors import InputError
 from maskwright.instances import Instances
+from maskwright.io.georeference import Georeference
 from maskwright.io.image import Image
 from maskwright.io.read import read_image
 from maskwright.io.volumes import save_slice
-from maskwright.io.write import atomic, write_mask, write_png
+from maskwright.io.write import atomic, place_of_cog, write_mask, write_png
 from maskwright.ops import draw, draw_instances
 from maskwright.ops.colour import colour_labels, heat
 from maskwright.ops.cutout import FEATHER_PX, blurred_behind, covering, cut_out, flat, put_before
@@ -281,6 +282,8 @@ class Segmentation:
         if of_objects and self.instances is None:
             raise InputError(f"{self.name}: {', '.join(of_objects)} hold objects, this answer has classes only; save {LABELS!r}.")
         container = self.image.container if self.image else "png"
+        stem, cog = Path(folder) / self.name, Path(folder) / f"{self.name}{COG_ENDING}"
+        _check_place(georeference, stem, drawn, cog if COG in formats else None, vector_crs=vector_crs, simplify=simplify)
         written: list[Path] = []
         if LABELS in formats:
             written.append(Path(folder) / f"{self.name}{SUFFIXES[container]}")
@@ -289,11 +292,10 @@ class Segmentation:
             else:
                 write_mask(written[0], self.labels, self.classes, container, georeference)
         if COG in formats:
-            written.append(Path(folder) / f"{self.name}{COG_ENDING}")
-            write_mask(written[-1], self.labels, self.classes, "cog", georeference)
+            written.append(cog)
+            write_mask(cog, self.labels, self.classes, "cog", georeference)
         if drawn:
             answer = self.instances if self.instances is not None else (self.labels, self.classes)
-            stem = Path(folder) / self.name
             written += save_vectors(stem, drawn, answer, georeference, system=vector_crs, simplify_m=simplify)
         if overlay:
             written.append(Path(folder) / f"{self.name}_overlay.png")
@@ -309,3 +311,13 @@ class Segmentation:
             file_name = self.image.path.name if self.image and self.image.path else f"{self.name}.png"
             written += save_objects(Path(folder), replace(self.instances, name=self.name), of_objects, file_name=file_name)
         return written
+
+
+def _check_place(
+    place: Georeference | None, stem: Path, drawn: Sequence[str], cog: Path | None, *, vector_crs: str, simplify: float
+) -> None:
+    """Refuse what the place of the image forbids, before the first file is written: the others would be half an answer."""
+    if drawn:
+        places_of_files(stem, drawn, place, system=vector_crs, simplify_m=simplify)
+    if cog is not None:
+        place_of_cog(cog, place)

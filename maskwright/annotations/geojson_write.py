@@ -11,18 +11,21 @@ formula over the coordinates as they are written, holes a negative one; each rin
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from maskwright.annotations.drawn import AnnotatedImage, Remark
+from maskwright.annotations.outlines import outline_alone
 from maskwright.annotations.placing import NO_SPLIT, copy_image, holdable, image_file, place_of, with_ending
-from maskwright.annotations.vector_files import WGS84, Place, place_for
+from maskwright.annotations.vector_files import WGS84, Place, features, geometry, place_for, unsound_shapes_explained
 from maskwright.instances import Instances
 from maskwright.io.geotiff import place_of_file
 from maskwright.io.write import atomic, write_text
+from maskwright.ops.coverage import shapely_for
 from maskwright.ops.nesting import nested
 from maskwright.ops.polygons import Ring, fill
 from maskwright.ops.ring_checks import crosses_itself, signed_area
@@ -31,6 +34,7 @@ from maskwright.ops.tracing import Polygon, polygons
 Row = dict[str, Any]  # one JSON object
 PIXELS = Place()
 NOT_ON_MAP = "not-on-map"
+TOGETHER = 256  # objects brought to the map at once, which costs little more than one
 
 
 def write(folder: Path, images: Iterable[tuple[AnnotatedImage, Instances]], *, copy_images: bool = True) -> list[Remark]:
@@ -38,7 +42,7 @@ def write(folder: Path, images: Iterable[tuple[AnnotatedImage, Instances]], *, c
 
     Raises:
         InputError: the folder cannot be written.
-        MissingExtraError: rasterio is not installed, and an image lies on the map in another system than WGS 84.
+        MissingExtraError: shapely is not installed and an image lies on the map, or rasterio and it lies there in another system.
     """
     remarks: list[Remark] = []
     for image, found in images:
@@ -74,32 +78,51 @@ def text(found: Instances, place: Place = PIXELS) -> str:
 def write_parts(path: Path, parts: Iterable[Instances], place: Place, stated: str = "") -> None:
     """The objects of one image that come a few at a time, none of them empty; memory holds those at hand.
 
+    On the map they are features as vector_files.write_geojson writes them, in pixels those of text.
+
     Args:
         stated: members that stand before the features, as vector_files.stated_crs gives them
 
     Raises:
         InputError: the file cannot be written.
     """
-    with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with unsound_shapes_explained(path), atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(f'{{"type": "FeatureCollection", {stated}"features": [')
         before = "\n"
-        for found in parts:
-            for k in range(len(found)):
-                file.write(before + json.dumps(feature(found, k, place), ensure_ascii=False, allow_nan=False))
-                before = ",\n"
+        for row in _rows(parts, place):
+            file.write(before + json.dumps(row, ensure_ascii=False, allow_nan=False))
+            before = ",\n"
         file.write("\n]}\n")
+
+
+def _rows(parts: Iterable[Instances], place: Place) -> Iterator[Row]:
+    objects = ((found, k) for found in parts for k in range(len(found)))
+    if place.crs is None:
+        yield from (feature(found, k) for found, k in objects)
+        return
+    while outlines := [outline_alone(found, k) for found, k in islice(objects, TOGETHER)]:
+        yield from features(outlines, place)
 
 
 def feature(found: Instances, k: int, place: Place = PIXELS) -> Row:
     """Object k: a Polygon, or a MultiPolygon where it has several parts; class, id and score as properties."""
-    parts = [_closed(polygon, place) for polygon in _parts(found, k, place)]
     properties: Row = {"class": found.names[k], "id": int(found.all_ids[k])}
     if found.scores is not None:
         properties["score"] = float(str(found.scores[k]))
     if found.crowds[k]:
         properties["crowd"] = True
+    return {"type": "Feature", "properties": properties, "geometry": _geometry(_parts(found, k, place), place)}
+
+
+def _geometry(polygons_px: Sequence[Polygon], place: Place) -> Row:
+    if place.crs is not None:
+        shapely = shapely_for("putting polygons on the map")
+        shapes = [shapely.Polygon(outer, holes) for outer, holes in polygons_px]
+        (shape,) = place.placed([shapes[0] if len(shapes) == 1 else shapely.multipolygons(shapes)])
+        return geometry(shape)
+    parts = [_closed(polygon) for polygon in polygons_px]
     kind, coordinates = ("Polygon", parts[0]) if len(parts) == 1 else ("MultiPolygon", parts)
-    return {"type": "Feature", "properties": properties, "geometry": {"type": kind, "coordinates": coordinates}}
+    return {"type": kind, "coordinates": coordinates}
 
 
 def _parts(found: Instances, k: int, place: Place) -> list[Polygon]:
@@ -118,13 +141,12 @@ def _parts(found: Instances, k: int, place: Place) -> list[Polygon]:
     return polygons(mask)
 
 
-def _closed(polygon: Polygon, place: Place) -> list[list[list[float]]]:
+def _closed(polygon: Polygon) -> list[list[list[float]]]:
     outer, holes = polygon
-    return [_ring(outer, 1.0, place), *(_ring(hole, -1.0, place) for hole in holes)]
+    return [_ring(outer, 1.0), *(_ring(hole, -1.0) for hole in holes)]
 
 
-def _ring(ring: Ring, sign: float, place: Place) -> list[list[float]]:
-    placed = place.to_map(ring)
-    turned = placed if signed_area(placed) * sign > 0 else placed[::-1]
+def _ring(ring: Ring, sign: float) -> list[list[float]]:
+    turned = ring if signed_area(ring) * sign > 0 else ring[::-1]
     closed: list[list[float]] = np.concatenate([turned, turned[:1]]).tolist()
     return closed

@@ -51,13 +51,17 @@ def outlines_of_labels(labels: NDArray[Any], classes: ClassMap, tolerance_px: fl
 def outlines_of_objects(found: Instances, tolerance_px: float = 0.0) -> list[Outline]:
     """The objects that cover a pixel. Those that do not overlap share their edges; where some do, each is drawn by itself."""
     shapes = dict(_shapes(found, tolerance_px))
-    return [
-        Outline(
-            int(found.all_ids[k]), found.names[k], int(found.class_ids[k]), shapes[k],
-            None if found.scores is None else float(str(found.scores[k])), bool(found.crowds[k]),
-        )
-        for k in sorted(shapes)
-    ]  # fmt: skip
+    return [_outline(found, k, shapes[k]) for k in sorted(shapes)]
+
+
+def outline_alone(found: Instances, k: int) -> Outline:
+    """Object k, which must cover a pixel, drawn by itself."""
+    return _outline(found, k, _alone(found.masks[k], 0.0))
+
+
+def _outline(found: Instances, k: int, shape: Any) -> Outline:
+    score = None if found.scores is None else float(str(found.scores[k]))
+    return Outline(int(found.all_ids[k]), found.names[k], int(found.class_ids[k]), shape, score, bool(found.crowds[k]))
 
 
 def _shapes(found: Instances, tolerance_px: float) -> Iterator[tuple[int, Any]]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,13 +19,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskwright.annotations.on_globe import goes_round, on_globe
 from maskwright.annotations.outlines import Outline, outlines_of_labels, outlines_of_objects
 from maskwright.classes import ClassMap
 from maskwright.errors import InputError, MissingExtraError
 from maskwright.instances import Instances
 from maskwright.io.georeference import Georeference
 from maskwright.io.geotiff import warped
-from maskwright.io.write import atomic, full_disk, write_text
+from maskwright.io.write import atomic, explanation, full_disk, write_text
 from maskwright.ops.coverage import shapely_for
 
 VECTORS = ("geojson", "gpkg")
@@ -57,8 +59,10 @@ class Place:
     def placed(self, shapes: Sequence[Any]) -> list[Any]:
         """Shapes in pixels to where they are written, outer rings counterclockwise by the coordinates as they are written."""
         shapely = shapely_for("writing polygons")
-        moved = shapes if self.georeference is None or self.crs is None else self._moved(shapes, self.crs)
-        moved = [_cut_at_180(shape) for shape in moved] if self.crs == DEGREES else moved
+        if self.georeference is None or self.crs is None:
+            moved = list(shapes)
+        else:
+            moved = self._on_globe(shapes) if self.crs == DEGREES else self._moved(shapes, self.crs)
         return list(shapely.orient_polygons(np.array(moved, object)))
 
     def areas_m2(self, shapes: Sequence[Any]) -> list[float]:
@@ -66,11 +70,23 @@ class Place:
         shapely = shapely_for("measuring areas")
         if self.georeference is None or self.georeference.crs is None or not len(shapes):
             return [float(shape.area) for shape in shapes]
+        if goes_round(shapes, partial(self._warp, crs=DEGREES))[0]:
+            # No other plane holds the whole earth.
+            on_cylinder = partial(_warped, source=DEGREES, target="+proj=cea +datum=WGS84 +units=m")
+            return [float(shape.area) for shape in shapely.transform(np.array(self._on_globe(shapes), object), on_cylinder)]
         left, top, right, bottom = shapely.total_bounds(np.array(shapes, object))
         centre = self.georeference.to_map(np.array([[(left + right) / 2, (top + bottom) / 2]]))
         ((x, y),) = _warped(centre, self.georeference.crs, DEGREES)
         equal_area = f"+proj=laea +lat_0={y:.6f} +lon_0={x:.6f} +datum=WGS84 +units=m"
         return [float(shape.area) for shape in self._moved(shapes, equal_area)]
+
+    def _on_globe(self, shapes: Sequence[Any]) -> list[Any]:
+        """Shapes in pixels to degrees; those of an image that lies across the 180th meridian or a pole are cut there."""
+        warp = partial(self._warp, crs=DEGREES)
+        assert self.georeference is not None
+        if any(goes_round(shapes, warp)):
+            return on_globe(shapes, warp, wraps=self.georeference.crs != DEGREES)
+        return self._moved(shapes, DEGREES)
 
     def _moved(self, shapes: Sequence[Any], crs: str) -> list[Any]:
         shapely = shapely_for("writing polygons")
@@ -94,21 +110,20 @@ class Place:
         return _warped(place.to_map(points_xy), place.crs, crs)
 
 
-def _cut_at_180(shape: Any) -> Any:
-    """A shape in degrees that crosses the 180th meridian as two parts beside it (RFC 7946, section 3.1.9)."""
-    shapely = shapely_for("writing polygons")
-    left, _, right, _ = shape.bounds
-    if not right - left > 180:  # also where it is empty
-        return shape
-    turn = np.array([360.0, 0.0])
-    eastwards = shapely.transform(shape, lambda points: points + turn * (points[:, :1] < 0))
-    sides = [shapely.intersection(eastwards, shapely.box(*box)) for box in ((0, -90, 180, 90), (180, -90, 360, 90))]
-    sides[1] = shapely.transform(sides[1], lambda points: points - turn)
-    return shapely.multipolygons([part for side in sides for part in shapely.get_parts(side) if part.area > 0])
-
-
 def _warped(points: NDArray[np.float64], source: str, target: str) -> NDArray[np.float64]:
     return warped(points, source, target, "putting polygons on the map")
+
+
+@contextmanager
+def unsound_shapes_explained(path: Path) -> Iterator[None]:
+    """Raises:
+    InputError: shapely cannot make a polygon of an area of this file.
+    """
+    shapely = shapely_for("writing polygons")
+    try:
+        yield
+    except shapely.errors.ShapelyError as error:
+        raise InputError(f"{path}: an area cannot be made a polygon ({error}); give --vector-crs pixels.") from error
 
 
 def check_drawing(system: str, simplify_m: float) -> None:
@@ -142,28 +157,43 @@ def place_for(georeference: Georeference | None, system: str, where: str, *, def
     return Place(georeference, DEGREES if wanted == WGS84 else georeference.crs)
 
 
+def places_of_files(
+    stem: Path, formats: Sequence[str], georeference: Georeference | None, *, system: str = AUTO, simplify_m: float = 0.0
+) -> dict[str, Place]:
+    """Where the outlines of each format go; see save_vectors.
+
+    Raises:
+        InputError: one of them cannot be had, by what the image says of its place.
+    """
+    check_drawing(system, simplify_m)
+    places = {name: place_for(georeference, system, stem.name, default=_WRITERS[name][1]) for name in formats}
+    if "geojson" in places:
+        stated_crs(stem.with_name(f"{stem.name}.geojson"), places["geojson"])
+    return places
+
+
 def write_geojson(path: Path, outlines: Sequence[Outline], place: Place) -> None:
     """A FeatureCollection, a line an outline: class, id, class_id, area_m2 (area_px in pixels), score and crowd where there are.
 
     Raises:
         InputError: the coordinate reference system has no name that GeoJSON could state, or the file cannot be written.
     """
-    shapely = shapely_for("writing polygons")
     stated = stated_crs(path, place)
-    shapes = place.placed([one.shape for one in outlines])
-    areas = place.areas_m2([one.shape for one in outlines])
-    lines = [
-        json.dumps(
-            {
-                "type": "Feature",
-                "properties": _row(one, area, place, outlines),
-                "geometry": json.loads(shapely.to_geojson(shape)),
-            },
-            ensure_ascii=False,
-        )
-        for one, shape, area in zip(outlines, shapes, areas, strict=True)
-    ]
+    lines = [json.dumps(feature, ensure_ascii=False) for feature in features(outlines, place)]
     write_text(path, f'{{"type": "FeatureCollection", {stated}"features": [\n' + ",\n".join(lines) + "\n]}\n")
+
+
+def features(outlines: Sequence[Outline], place: Place) -> Iterator[dict[str, Any]]:
+    """The features of GeoJSON, see write_geojson."""
+    shapes = [one.shape for one in outlines]
+    for one, placed, area in zip(outlines, place.placed(shapes), place.areas_m2(shapes), strict=True):
+        yield {"type": "Feature", "properties": _row(one, area, place, outlines), "geometry": geometry(placed)}
+
+
+def geometry(shape: Any) -> dict[str, Any]:
+    """A shapely shape as GeoJSON has it."""
+    found: dict[str, Any] = json.loads(shapely_for("writing polygons").to_geojson(shape))
+    return found
 
 
 def stated_crs(path: Path, place: Place) -> str:
@@ -187,11 +217,7 @@ def write_gpkg(path: Path, outlines: Sequence[Outline], place: Place) -> None:
         MissingExtraError: pyogrio is not installed.
         InputError: the file cannot be written.
     """
-    shapely = shapely_for("writing polygons")
-    try:
-        import pyogrio
-    except ImportError as error:
-        raise MissingExtraError("pyogrio", "geo", "writing a GeoPackage") from error
+    shapely, pyogrio = shapely_for("writing polygons"), _pyogrio()
     shapes = place.placed([one.shape for one in outlines])
     areas = place.areas_m2([one.shape for one in outlines])
     rows = [_row(one, area, place, outlines) for one, area in zip(outlines, areas, strict=True)]
@@ -209,9 +235,33 @@ def write_gpkg(path: Path, outlines: Sequence[Outline], place: Place) -> None:
         except pyogrio.errors.CRSError as error:
             why = f"{path}: the projection {place.crs} is not known ({error}); give --vector-crs pixels."
             raise InputError(why) from error
-        except pyogrio.errors.DataSourceError as error:
-            why = f"{path}: cannot be written ({error}). Check the folder's permissions and the disk."
-            raise InputError(why) from full_disk(path) or error
+        except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
+            if (full := full_disk(path)) is not None:
+                raise InputError(explanation(path, full)) from full
+            raise InputError(f"{path}: cannot be written ({error}). Check the folder's permissions and the disk.") from error
+
+
+def _pyogrio() -> Any:
+    try:
+        import pyogrio
+    except ImportError as error:
+        raise MissingExtraError("pyogrio", "geo", "writing a GeoPackage") from error
+    return pyogrio
+
+
+def check_packages(formats: Sequence[str], *, objects: bool) -> None:
+    """Refuse formats that no answer can be written in here, before any work.
+
+    Args:
+        objects: answers hold objects, whose outlines in pixels need no package as GeoJSON
+
+    Raises:
+        MissingExtraError: a package of the [geo] extra is missing.
+    """
+    if "gpkg" in formats or ("geojson" in formats and not objects):
+        shapely_for("writing polygons")
+    if "gpkg" in formats:
+        _pyogrio()
 
 
 def _row(one: Outline, area: float, place: Place, outlines: Sequence[Outline]) -> dict[str, Any]:
@@ -246,18 +296,17 @@ def save_vectors(
         InputError: the image does not say where it lies, or a file cannot be written.
         MissingExtraError: a package of the [geo] extra is missing.
     """
-    check_drawing(system, simplify_m)
     written = []
-    for name in formats:
-        write, default, ending = _WRITERS[name]
+    for name, place in places_of_files(stem, formats, georeference, system=system, simplify_m=simplify_m).items():
+        write, _, ending = _WRITERS[name]
         path = stem.with_name(f"{stem.name}{ending}")
-        place = place_for(georeference, system, stem.name, default=default)
-        tolerance_px = simplify_m / place.pixel_m if simplify_m else 0.0
-        if isinstance(answer, Instances):
-            outlines = outlines_of_objects(answer, tolerance_px)
-        else:
-            outlines = outlines_of_labels(*answer, tolerance_px)
-        write(path, outlines, place)
+        with unsound_shapes_explained(path):
+            tolerance_px = simplify_m / place.pixel_m if simplify_m else 0.0
+            if isinstance(answer, Instances):
+                outlines = outlines_of_objects(answer, tolerance_px)
+            else:
+                outlines = outlines_of_labels(*answer, tolerance_px)
+            write(path, outlines, place)
         written.append(path)
     return written
 

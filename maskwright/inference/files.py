@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from maskwright.annotations.saving import ENDINGS, checked
-from maskwright.annotations.vector_files import check_drawing
+from maskwright.annotations.vector_files import check_drawing, check_packages
 from maskwright.errors import InputError
 from maskwright.inference.freed import reusing_memory
 from maskwright.inference.jobs import Job, check_free, inputs_below, plan
@@ -251,6 +251,7 @@ def _formats(predictor: Predictor, given: Sequence[str], *, probabilities: bool)
     of_objects = checked(name for name in formats if name not in OF_CLASSES)
     if of_objects and not predictor.finds_objects:
         raise InputError(f"--format {','.join(of_objects)} holds objects, this model finds classes only; leave it out.")
+    check_packages(formats, objects=predictor.finds_objects)
     if probabilities and predictor.finds_objects:
         raise InputError("--probabilities are of pixels, this model scores objects; leave it out.")
     return formats

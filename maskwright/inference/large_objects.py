@@ -45,7 +45,7 @@ class LargeObjects(Windowed[Instances]):
         labels   <name>.tif: the class of the object on top at each pixel
         ids      <name>_ids.tif: its number, 32 bits; both are zarr where the image is
         coco     <name>_coco.json: a COCO data set of this one image, scores included
-        geojson  <name>.geojson: polygons with class, id and score
+        geojson  <name>.geojson: polygons with class, id and score, on the map with class_id and area_m2 as well
     """
 
     def __init__(

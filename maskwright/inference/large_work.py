@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from maskwright.errors import InputError, MissingExtraError
-from maskwright.inference.jobs import Job, places_of
+from maskwright.inference.jobs import Job, none_or_all, places_of
 from maskwright.inference.journal import Journal
 from maskwright.inference.large import LARGE_PX, predict_large
 from maskwright.inference.large_objects import LARGE_FORMATS
@@ -105,8 +105,10 @@ class LargeWork:
             try:
                 wishes: dict[str, Any] = {"formats": self._formats, "vector_crs": self._vector_crs, "overlay": self._overlay}
                 target = job.folder / job.name
-                wishes["writing"] = partial(journal.writes, target, places_of(job, endings))
-                report = predict_large(predictor, job.source, target, progress, **wishes)
+                places = places_of(job, endings)
+                wishes["writing"] = partial(journal.writes, target, places)
+                with none_or_all(places):
+                    report = predict_large(predictor, job.source, target, progress, **wishes)
                 journal.finish(target, report.files, **({} if report.counts is None else {"counts": report.counts}))
                 reports.append(report)
                 answered(report)

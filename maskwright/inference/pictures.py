@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from maskwright.errors import InputError
-from maskwright.inference.jobs import Job, places_of
+from maskwright.errors import InputError, MissingExtraError
+from maskwright.inference.jobs import Job, none_or_all, places_of
 from maskwright.inference.journal import Journal
 from maskwright.inference.large_work import OVERLAY
 from maskwright.inference.orientation import as_stored
@@ -101,14 +101,15 @@ class PictureWork:
             self.counts[str(job.source)] = {name: names[name] for name in classes}
         for remark in found.image.remarks if found.image else ():
             self.remarked.setdefault(remark, []).append(job.source)
-        target = job.folder / job.name
-        journal.writes(target, places_of(job, endings))
-        written = found.save(
-            job.folder, overlay=self.overlay, probabilities=self.probabilities, formats=self.formats, **self.drawing
-        )
-        if self.blur_background_px is not None:
-            written.append(job.folder / f"{job.name}_blurred.png")
-            write_png(written[-1], found.blur_background(self.blur_background_px))
+        target, places = job.folder / job.name, places_of(job, endings)
+        journal.writes(target, places)
+        with none_or_all(places):
+            written = found.save(
+                job.folder, overlay=self.overlay, probabilities=self.probabilities, formats=self.formats, **self.drawing
+            )
+            if self.blur_background_px is not None:
+                written.append(job.folder / f"{job.name}_blurred.png")
+                write_png(written[-1], found.blur_background(self.blur_background_px))
         if written:
             counts = self.counts.get(str(job.source))
             journal.finish(target, written, **({} if counts is None else {"counts": counts}))
@@ -137,7 +138,7 @@ def _outcome(job: Job, written: Future[Path] | Failure) -> Path | Failure:
         return written
     try:
         return written.result()
-    except (InputError, OSError) as error:
+    except (InputError, MissingExtraError, OSError) as error:  # a package too: images without a place need none
         if disk_ends_it(error):
             raise
         return Failure(str(job.source), str(error))

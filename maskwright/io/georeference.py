@@ -107,9 +107,10 @@ def _transform(tags: Mapping[int, Tag]) -> Affine | None:
     scale, tie = _numbers(tags, PIXEL_SCALE), _numbers(tags, TIE_POINT)
     if len(matrix) == 16:
         a, b, c, d, e, f = (float(matrix[k]) for k in (0, 1, 3, 4, 5, 7))
-    elif len(scale) >= 2 and len(tie) == 6:
-        column, row, _, x, y, _ = tie
-        a, b, d, e = float(scale[0]), 0.0, 0.0, -float(scale[1])
+    elif len(scale) >= 2 and len(tie) >= 6:
+        column, row, _, x, y, _ = tie[:6]
+        # As GDAL reads them: of several tie points the first, and rows that go south whatever the sign of the scale.
+        a, b, d, e = float(scale[0]), 0.0, 0.0, -abs(float(scale[1]))
         c, f = x - a * column, y - e * row
     else:
         return None

@@ -50,8 +50,8 @@ def rasterio_for(purpose: str) -> Any:
 
 
 def gdal_errors(rasterio: Any) -> tuple[type[Exception], ...]:
-    """What copying a file raises: GDAL's own errors pass through rasterio as they are."""
-    return rasterio.errors.RasterioError, rasterio._err.CPLE_BaseError
+    """What writing and copying raise: GDAL's own errors pass through rasterio as they are."""
+    return rasterio.errors.RasterioError, rasterio.errors.CRSError, rasterio._err.CPLE_BaseError
 
 
 def warped(points: NDArray[np.float64], source: str, target: str, purpose: str) -> NDArray[np.float64]:
@@ -59,7 +59,7 @@ def warped(points: NDArray[np.float64], source: str, target: str, purpose: str) 
 
     Raises:
         MissingExtraError: rasterio is not installed.
-        InputError: one of the two is not known.
+        InputError: one of the two is not known, or a point lies where one of them ends.
     """
     if source == target or not len(points):
         return points
@@ -70,6 +70,11 @@ def warped(points: NDArray[np.float64], source: str, target: str, purpose: str) 
         raise InputError(
             f"{purpose}: the coordinate reference system {source} or {target} is not known ({error}). Write the right one into "
             f"the file (gdal_edit.py -a_srs), or give --vector-crs pixels."
+        ) from error
+    except (rasterio.errors.RasterioError, rasterio._err.CPLE_BaseError) as error:  # what GDAL says comes as the latter
+        raise InputError(
+            f"{purpose}: some of it lies where {source} or {target} does not reach ({error}). Give --vector-crs pixels, "
+            f"or cut the image to the part that lies on the map (gdalwarp)."
         ) from error
 
 
@@ -226,16 +231,16 @@ def write_mask_cog(
         "driver": "GTiff", "width": w, "height": h, "count": 1, "dtype": stored.dtype.name, "crs": place.crs, "nodata": nodata,
         "transform": rasterio.Affine(*place.transform), "photometric": "minisblack" if palette is None else "palette",
     }  # fmt: skip
-    # Written to the disk by us: GDAL says nothing of a disk that is full when it closes a file.
-    with rasterio.MemoryFile() as memory, rasterio.MemoryFile(ext=".tif") as made:
-        with memory.open(**profile) as file:
-            file.write(stored, 1)
-            file.update_tags(TIFFTAG_IMAGEDESCRIPTION=": ".join(ID_MARK))
-            if palette is not None:
-                file.write_colormap(1, {k: (*map(int, colour), 255) for k, colour in enumerate(palette)})
-        try:
+    try:
+        with rasterio.MemoryFile() as memory, rasterio.MemoryFile(ext=".tif") as whole:
+            with memory.open(**profile) as file:
+                file.write(stored, 1)
+                file.update_tags(TIFFTAG_IMAGEDESCRIPTION=": ".join(ID_MARK))
+                if palette is not None:
+                    file.write_colormap(1, {k: (*map(int, colour), 255) for k, colour in enumerate(palette)})
             with memory.open() as file:
-                rasterio.shutil.copy(file, made.name, driver="COG", compress="deflate", overview_resampling="mode")
-        except gdal_errors(rasterio) as error:
-            raise InputError(f"{path}: cannot be written as a cloud-optimised GeoTIFF ({error}).") from error
-        write_bytes(path, made.read())
+                rasterio.shutil.copy(file, whole.name, driver="COG", compress="deflate", overview_resampling="mode")
+            # GDAL calls half a file on a full disk a whole one.
+            write_bytes(path, whole.read())
+    except gdal_errors(rasterio) as error:
+        raise InputError(f"{path}: cannot be written as a cloud-optimised GeoTIFF ({error}); write labels instead.") from error

@@ -162,10 +162,19 @@ def write_mask(
 
     if container == "tiff":
         write_mask_tiff(path, stored, palette, place, classes.ignore_id)
-    elif place is None:
-        raise InputError(f"{path}: a cloud-optimised GeoTIFF needs an image that states its place; write labels instead.")
     else:
-        write_mask_cog(path, stored, palette, place, classes.ignore_id)
+        write_mask_cog(path, stored, palette, place_of_cog(path, place), classes.ignore_id)
+
+
+def place_of_cog(path: str | Path, place: Georeference | None) -> Georeference:
+    """The place that a cloud-optimised mask is written with.
+
+    Raises:
+        InputError: there is none.
+    """
+    if place is None:
+        raise InputError(f"{path}: a cloud-optimised GeoTIFF needs an image that states its place; write labels instead.")
+    return place
 
 
 @contextmanager

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from maskwright.annotations.drawn import AnnotatedImage
-from maskwright.annotations.geojson_write import feature, write
-from maskwright.annotations.vector_files import Place
+from maskwright.annotations.geojson_write import feature, write, write_parts
+from maskwright.annotations.vector_files import Place, save_vectors
 from maskwright.classes import ClassMap
 from maskwright.instances import Instances
 from maskwright.io.georeference import Georeference
@@ -85,7 +85,7 @@ def test_on_the_map_rings_keep_their_way_round(georeference):
     place = Place(georeference, "EPSG:4326")
     outer, hole = (np.array(ring[:-1]) for ring in feature(one(mask), 0, place)["geometry"]["coordinates"])
     assert (signed_area(outer) > 0, signed_area(hole) < 0) == (True, True)
-    assert place.to_pixels(outer) == pytest.approx(np.array([(2, 5), (7, 5), (7, 1), (2, 1)]), abs=1e-5)
+    assert place.to_pixels(outer) == pytest.approx(np.array([(2, 1), (2, 5), (7, 5), (7, 1)]), abs=1e-5)
 
 
 def test_drawn_rings_go_to_the_map_as_long_as_they_give_the_mask_on_the_way_back():
@@ -99,6 +99,33 @@ def test_drawn_rings_go_to_the_map_as_long_as_they_give_the_mask_on_the_way_back
     place = Place(UTM, "EPSG:4326")
     (ring,) = feature(one(mask, centred), 0, place)["geometry"]["coordinates"]
     assert fill([place.to_pixels(np.array(ring[:-1]))], (10, 12)).to_mask().tolist() == mask.tolist()
+
+
+FIJI = Georeference((1000, 0, 800000, 0, -1000, 8000000), "EPSG:32760")  # 180 degrees east lies at column 16
+
+
+@pytest.mark.parametrize("georeference", [UTM, FIJI], ids=["utm", "across the 180th meridian"])
+def test_objects_that_come_a_few_at_a_time_are_those_of_a_whole_image(tmp_path, georeference):
+    mask = np.zeros((30, 60), bool)
+    mask[5:20, 4:50] = True
+    mask[8:12, 30:40] = False
+    found = one(mask, ids=np.array([9]), scores=np.array([0.7], np.float32))
+    (whole,) = save_vectors(tmp_path / "whole", ["geojson"], found, georeference)
+    write_parts(tmp_path / "parts.geojson", [found], Place(georeference, "EPSG:4326"))
+    (expected,), (written,) = (json.loads(p.read_text())["features"] for p in (whole, tmp_path / "parts.geojson"))
+    assert written == expected
+    assert list(written["properties"]) == ["class", "id", "class_id", "area_m2", "score"]
+
+
+def test_objects_are_cut_at_the_180th_meridian():
+    mask = np.zeros((30, 60), bool)
+    mask[5:20, 4:50] = True
+    written = feature(one(mask), 0, Place(FIJI, "EPSG:4326"))["geometry"]
+    assert written["type"] == "MultiPolygon"
+    for (ring,) in written["coordinates"]:
+        longitudes = np.array(ring)[:, 0]
+        assert np.ptp(longitudes) < 1
+        assert np.abs(longitudes).max() == 180
 
 
 def test_what_does_not_state_where_it_lies_is_in_pixels_and_counted(tmp_path):

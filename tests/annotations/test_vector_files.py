@@ -144,6 +144,10 @@ def test_what_cannot_be_written_is_refused_with_the_way_out(tmp_path):
     worded = Georeference(UTM.transform, "+proj=aea +lat_1=29.5 +lat_2=45.5 +lat_0=23 +lon_0=-96 +datum=WGS84")
     with pytest.raises(InputError, match="cannot name the image's projection"):
         answer(worded).save(tmp_path, formats=["geojson"], vector_crs="image")
+    with pytest.raises(InputError, match="write gpkg, or wgs84"):
+        answer(worded).save(tmp_path, formats=["labels", "gpkg", "geojson"], vector_crs="image")
+    with pytest.raises(InputError, match="needs an image that states its place"):
+        answer(None).save(tmp_path, formats=["labels", "cog"])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -176,16 +180,38 @@ def test_a_projection_that_nobody_knows_is_said(tmp_path, format, system):
     assert path.is_file()
 
 
-def test_a_full_disk_is_known_where_the_library_does_not_say_so(tmp_path, monkeypatch):
+@pytest.mark.parametrize("format", ["geojson", "gpkg"])
+def test_an_area_that_shapely_refuses_is_said_with_the_file(tmp_path, monkeypatch, format):
+    def refused(*_):
+        raise shapely.errors.GEOSException("TopologyException: side location conflict at 0 0")
+
+    monkeypatch.setattr(shapely, "orient_polygons", refused)
+    with pytest.raises(
+        InputError, match=rf"town\.{format}: an area cannot be made a polygon .*side location .* --vector-crs pixels"
+    ):
+        answer(UTM).save(tmp_path, formats=[format])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_image_beyond_the_edge_of_the_earth_is_said(tmp_path):
+    # A satellite above 140 degrees east sees a disc; the image's corner is space.
+    place = Georeference((1e5, 0, -5.5e6, 0, -1e5, 5.5e6), "+proj=geos +h=35785831 +lon_0=140.7 +sweep=y")
+    with pytest.raises(InputError, match=r"\+proj=geos .* does not reach .* --vector-crs pixels"):
+        answer(place).save(tmp_path, formats=["geojson"])
+    assert answer(place).save(tmp_path, formats=["geojson"], vector_crs="pixels")[0].is_file()
+
+
+@pytest.mark.parametrize("kind", [pyogrio.errors.DataSourceError, pyogrio.errors.FeatureError])
+def test_a_full_disk_is_known_where_the_library_does_not_say_so(tmp_path, monkeypatch, kind):
     def full(*_, **__):
-        raise pyogrio.errors.DataSourceError("sqlite3_exec failed: database or disk is full")
+        raise kind("sqlite3_exec failed: database or disk is full")
 
     monkeypatch.setattr(pyogrio.raw, "write", full)
-    with pytest.raises(InputError) as raised:
+    with pytest.raises(InputError, match=r"town\.gpkg: cannot be written \(sqlite3_exec") as raised:
         answer(UTM).save(tmp_path, formats=["gpkg"])
     assert not disk_ends_it(raised.value)
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=4096))
-    with pytest.raises(InputError, match=r"town\.gpkg: cannot be written") as raised:
+    with pytest.raises(InputError, match=r"town\.gpkg: cannot be written, the disk is full") as raised:
         answer(UTM).save(tmp_path, formats=["gpkg"])
     assert disk_ends_it(raised.value)
 

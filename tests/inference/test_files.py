@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
 import errno
 import os
+import sys
 import threading
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import pytest
 import tifffile
 
 from maskwright.classes import ClassMap
-from maskwright.errors import InputError
+from maskwright.errors import InputError, MissingExtraError
 from maskwright.inference.files import predict_files
 from maskwright.inference.jobs import inputs_below, plan
 from maskwright.inference.orientation import as_stored
@@ -284,13 +286,80 @@ def test_real_x_rays(predictor, shared_data, tmp_path):
             assert a.size == b.size
 
 
-def test_polygons_of_classes_are_written_at_their_place_and_remarks_are_said_once(predictor, tmp_path):
+def lying(path: Path, crs: str | None, transform: tuple[float, ...]) -> Path:
     rasterio = pytest.importorskip("rasterio")
-    transform = rasterio.Affine(0.5, 0, 733601, 0, -0.5, 3725139)
+    profile = {
+        "driver": "GTiff",
+        "count": 1,
+        "height": 40,
+        "width": 56,
+        "dtype": "uint8",
+        "transform": rasterio.Affine(*transform),
+    }
+    with rasterio.open(path, "w", crs=crs, **profile) as file:
+        file.write(picture(40, 56), 1)
+    return path
+
+
+def test_an_image_whose_polygons_cannot_be_made_stops_nobody(predictor, tmp_path, monkeypatch):
+    importing = builtins.__import__
+
+    def without(name: str, *rest: object) -> object:
+        if name == "rasterio":
+            raise ImportError(name)
+        return importing(name, *rest)
+
+    utm = lying(tmp_path / "utm.tif", "EPSG:32616", (0.5, 0, 733601, 0, -0.5, 3725139))
+    draw(tmp_path, "z.png")
+    monkeypatch.setattr(builtins, "__import__", without)
+    report = predict_files(predictor, [utm, tmp_path / "z.png"], tmp_path / "out", formats=["geojson"])
+    assert report.done == (tmp_path / "out/z.geojson",)
+    assert [f.source for f in report.failed] == [str(utm)]
+    assert "needs the package 'rasterio'" in report.failed[0].reason
+
+
+def test_an_image_that_leaves_the_map_stops_nobody(predictor, tmp_path):
+    pytest.importorskip("pyogrio")
+    space = lying(tmp_path / "disc.tif", "+proj=geos +h=35785831 +lon_0=140.7 +sweep=y", (1e5, 0, -5.5e6, 0, -1e5, 5.5e6))
+    pole = lying(tmp_path / "pole.tif", "EPSG:3413", (20000, 0, -28 * 20000, 0, -20000, 20 * 20000))
+    report = predict_files(predictor, [space, pole], tmp_path / "out", formats=["geojson"])
+    assert report.done == (tmp_path / "out/pole.geojson",)
+    assert [f.source for f in report.failed] == [str(space)]
+    assert "does not reach" in report.failed[0].reason
+
+
+@pytest.mark.parametrize(("format", "crs"), [("cog", "auto"), ("geojson", "wgs84"), ("gpkg", "image")])
+def test_what_the_place_of_an_image_forbids_leaves_no_half_answer(predictor, tmp_path, format, crs):
+    draw(tmp_path, "a.tif")
+    report = predict_files(predictor, tmp_path / "a.tif", tmp_path / "out", formats=["labels", format], vector_crs=crs)
+    assert [f.source for f in report.failed] == [str(tmp_path / "a.tif")]
+    assert predict_files(predictor, tmp_path / "a.tif", tmp_path / "out", formats=["labels"], vector_crs="pixels").ok
+
+
+def test_of_an_answer_that_cannot_be_written_nothing_stays(predictor, tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise InputError("b_overlay.png: cannot be drawn.")
+
+    draw(tmp_path / "in", "a.png", "b.png")
+    assert predict_files(predictor, tmp_path / "in/a.png", tmp_path / "out").ok
+    monkeypatch.setattr(Segmentation, "overlay", refused)
+    report = predict_files(predictor, tmp_path / "in", tmp_path / "out", overlay=True, overwrite=True)
+    assert len(report.failed) == 2
+    assert [file for file in files_in(tmp_path / "out") if file.endswith(".png")] == ["a.png"]  # there before
+
+
+def test_packages_without_which_nothing_can_be_written_are_named_before_any_work(predictor, tmp_path, monkeypatch):
+    draw(tmp_path / "in", "a.png")
+    monkeypatch.setitem(sys.modules, "pyogrio", None)
+    monkeypatch.setattr(predictor, "prepare", None)
+    with pytest.raises(MissingExtraError, match="a GeoPackage needs the package 'pyogrio'"):
+        predict_files(predictor, tmp_path / "in", tmp_path / "out", formats=["labels", "gpkg"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_polygons_of_classes_are_written_at_their_place_and_remarks_are_said_once(predictor, tmp_path):
     for name, crs in {"a": "EPSG:32616", "b": None, "c": None}.items():
-        profile = {"driver": "GTiff", "count": 1, "height": 40, "width": 56, "dtype": "uint8", "transform": transform, "crs": crs}
-        with rasterio.open(tmp_path / f"{name}.tif", "w", **profile) as file:
-            file.write(picture(40, 56), 1)
+        lying(tmp_path / f"{name}.tif", crs, (0.5, 0, 733601, 0, -0.5, 3725139))
     sources = [tmp_path / f"{name}.tif" for name in "abc"]
     found = predict_files(predictor, sources, tmp_path / "out", formats=["labels", "geojson"], vector_crs="pixels", simplify=1)
     assert found.ok

@@ -196,6 +196,18 @@ def test_predict_files_sends_large_images_this_way(predictor, image, tmp_path, m
         predict_files(predictor, image, tmp_path / "other", formats=["geojson"], blur_background_px=3, simplify=2.0)
 
 
+def test_of_an_answer_that_cannot_be_written_nothing_stays(predictor, image, tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise InputError("a.geojson: an area cannot be made a polygon.")
+
+    monkeypatch.setattr(large_work, "LARGE_PX", 100 * 100)
+    monkeypatch.setattr("maskwright.inference.large_objects.write_parts", refused)
+    report = predict_files(predictor, image, tmp_path / "out", formats=["labels", "geojson"])
+    assert [f.source for f in report.failed] == [str(image)]
+    assert list((tmp_path / "out").glob("a.*")) == []
+    assert predict_files(predictor, image, tmp_path / "out", formats=["labels"]).ok  # another command is not in its way
+
+
 def test_a_job_of_several_goes_on_after_the_first(predictor, image, tmp_path, monkeypatch):
     monkeypatch.setattr(large_work, "LARGE_PX", 100 * 100)
     (tmp_path / "b.tif").write_bytes(image.read_bytes())

@@ -115,6 +115,19 @@ def test_pixel_is_point_is_shifted_by_half_a_pixel(tmp_path):
         assert place.transform == pytest.approx(tuple(file.transform)[:6])
 
 
+@pytest.mark.parametrize("scale", [(0.5, 0.25, 0), (0.5, -0.25, 0)], ids=["south", "negative"])
+@pytest.mark.parametrize("more", [(), (8, 6, 0, 733605, 3725137.5, 0)], ids=["one tie point", "two"])
+def test_a_scale_and_tie_points_are_read_as_gdal_reads_them(tmp_path, scale, more):
+    ties = (2, 1, 0, 733602, 3725138.75, 0, *more)
+    tags = [(33550, 12, 3, scale, True), (33922, 12, len(ties), ties, True)]
+    tifffile.imwrite(tmp_path / "a.tif", drawn()[0], photometric="minisblack", extratags=tags)
+    place = read_image(tmp_path / "a.tif").georeference
+    with rasterio.open(tmp_path / "a.tif") as file:
+        assert place is not None
+        assert place.transform == pytest.approx(tuple(file.transform)[:6])
+    assert place.transform == (0.5, 0, 733601, 0, -0.25, 3725139)  # pixel (2, 1) is 1 m east and 0.25 m south of the corner
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
 def test_nodata_is_filled_with_the_mean_of_its_band_and_void_in_answers(tmp_path, dtype):
     pixels = drawn(dtype)
@@ -311,6 +324,27 @@ def test_without_rasterio_codes_are_read_and_masks_keep_projections_in_words(tmp
 def test_a_cog_without_a_place_is_refused(tmp_path):
     with pytest.raises(InputError, match="needs an image that states its place"):
         write_mask(tmp_path / "m.tif", np.zeros((6, 8), int), CLASSES, "cog")
+
+
+def test_a_cog_on_a_full_disk_is_refused(tmp_path, monkeypatch):
+    def full(file: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    place = read_image(raster(tmp_path / "a.tif", drawn())).georeference
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(InputError, match=r"m\.tif: cannot be written, the disk is full") as raised:
+        write_mask(tmp_path / "m.tif", np.zeros((6, 8), int), CLASSES, "cog", place)
+    assert disk_ends_it(raised.value)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.tif"]
+
+
+def test_a_cog_in_a_projection_that_nobody_knows_is_refused(tmp_path):
+    place = Georeference((0.5, 0, 100, 0, -0.5, 200), "EPSG:30000")
+    with pytest.raises(
+        InputError, match=r"m\.tif: cannot be written as a cloud-optimised GeoTIFF .*30000.*; write labels instead"
+    ):
+        write_mask(tmp_path / "m.tif", np.zeros((6, 8), int), CLASSES, "cog", place)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_cut_geotiff_is_named(tmp_path):
