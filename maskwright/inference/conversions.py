@@ -46,7 +46,7 @@ def openvino_model(
     def make(folder: Path) -> None:
         save_openvino_model(converted(), folder / "model.xml")
 
-    place = kept(f"{key}-tiles-{precision}" if precision else key, make) if key else None
+    place = kept(f"{key}-tiled-{precision}" if precision else key, make) if key else None
     if place is None:
         return converted()
     return openvino_core("the runtime 'openvino'").read_model(place / "model.xml")
