@@ -44,17 +44,15 @@ class Replay:
             if size in self._seen and size not in self._recordings and len(self._recordings) < MOST_SIZES:
                 self._recordings[size] = self._recorded(image)
             self._seen.add(size)
-            recording = self._recordings.get(size)
-            if recording is not None:
-                return recording(image)
             try:
-                return self._answer(image)
+                return (self._recordings.get(size) or self._answer)(image)
             except torch.OutOfMemoryError:
                 if not any(self._recordings.values()):
                     raise
-                self._recordings = dict.fromkeys(self._recordings)
-                torch.cuda.empty_cache()
-                return self._answer(image)
+            # Not in the handler: the error keeps alive what the pass had computed.
+            self._recordings = dict.fromkeys(self._recordings)
+            torch.cuda.empty_cache()
+            return self._answer(image)
 
     def _recorded(self, image: Tensor) -> Recording | None:
         """The pass for this size; None where it cannot be recorded, answers otherwise, or takes as long.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import ClassVar
 
 import pytest
@@ -101,6 +102,42 @@ def test_recordings_make_room_where_memory_ends(recorder):
     net.full = 2  # while it is recorded, and then
     with pytest.raises(torch.OutOfMemoryError):
         forward(LARGE)
+
+
+def test_memory_that_ends_within_a_recording(recorder, monkeypatch):
+    forward = Replay(Net(), CPU, list)
+    for _ in range(2):
+        forward(SMALL)
+
+    def full(self, image):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Played, "__call__", full)
+    assert torch.equal(forward(SMALL), SMALL.sum(dim=1, keepdim=True))
+
+
+def test_what_a_failed_pass_computed_is_gone_before_the_next(recorder):
+    class Activations:
+        pass
+
+    last: list[weakref.ref[Activations]] = []
+    held: list[bool] = []
+
+    class Holding(Net):
+        def __call__(self, image):
+            held.append(any(one() for one in last))
+            computed = Activations()  # which the traceback of what is raised here holds
+            last.append(weakref.ref(computed))
+            return super().__call__(image)
+
+    recorder[Holding] = 2.0
+    net = Holding()
+    forward = Replay(net, CPU, list)
+    for _ in range(2):
+        forward(SMALL)
+    net.full = 1
+    forward(LARGE)
+    assert held == [False] * 4
 
 
 def test_passes_that_drop_values_are_never_played(monkeypatch):
