@@ -20,6 +20,9 @@ QUICKER = 0.97  # of the pass's own time, which a recording must stay below
 
 Answer = Callable[[Tensor], Tensor]
 
+_recording = Lock()  # torch records one pass at a time in a process
+_failed: set[torch.device] = set()  # on which a recording failed: torch may believe that it goes on, so there are no more
+
 
 class Replay:
     """The same answers, from a recording where there is one; threads may share it.
@@ -59,14 +62,24 @@ class Replay:
 
         Equal to the bit, since a clock decides: what is answered must not follow from it.
         """
-        try:
-            expected = self._answer(image)
-            recording = Recording(self._answer, image, self._device, [weight.detach() for weight in self._weights()])
-            if not torch.equal(recording(image), expected):
+        with _recording:
+            if self._device in _failed:
                 return None
-            return recording if self._seconds(recording, image) < QUICKER * self._seconds(self._answer, image) else None
-        except RuntimeError:  # memory, or something that waits for the GPU
-            return None
+            try:
+                expected = self._answer(image)
+                recording = self._record(image)
+                if not torch.equal(recording(image), expected):
+                    return None
+                return recording if self._seconds(recording, image) < QUICKER * self._seconds(self._answer, image) else None
+            except RuntimeError:  # memory, or something that waits for the GPU
+                return None
+
+    def _record(self, image: Tensor) -> Recording:
+        try:
+            return Recording(self._answer, image, self._device, [weight.detach() for weight in self._weights()])
+        except RuntimeError:
+            _failed.add(self._device)
+            raise
 
     def _seconds(self, answer: Answer, image: Tensor) -> float:
         spent = []
@@ -93,7 +106,11 @@ class Recording:
         # Other threads may go on using the GPU meanwhile.
         with torch.cuda.device(device):
             aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-            with torch.cuda.graph(self._graph, stream=aside, capture_error_mode="thread_local"):
+            # Around it once more, for where recording fails torch stays on the stream.
+            with (
+                torch.cuda.stream(aside),
+                torch.cuda.graph(self._graph, stream=aside, capture_error_mode="thread_local"),
+            ):
                 self._answer = answer(self._image)
 
     def __call__(self, image: Tensor) -> Tensor:
