@@ -93,16 +93,17 @@ class Replay:
 
 
 class Recording:
-    """One recorded pass, for images of one size.
+    """One recorded pass, for images of one size; threads that take turns may play it, each on its own stream.
 
     Raises:
         RuntimeError: it cannot be recorded.
     """
 
     def __init__(self, answer: Answer, image: Tensor, device: torch.device, weights: Sequence[Tensor]) -> None:
-        self._weights = weights  # kept alive
+        self._weights, self._device = weights, device  # weights: kept alive
         self._image = image.to(device, copy=True).contiguous(memory_format=torch.channels_last)
         self._graph = torch.cuda.CUDAGraph()
+        self._played = torch.cuda.Event()  # type: ignore[no-untyped-call]
         # Other threads may go on using the GPU meanwhile.
         with torch.cuda.device(device):
             aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
@@ -114,6 +115,10 @@ class Recording:
                 self._answer = answer(self._image)
 
     def __call__(self, image: Tensor) -> Tensor:
+        stream = torch.cuda.current_stream(self._device)
+        stream.wait_event(self._played)  # what another stream still reads must not be overwritten
         self._image.copy_(image)
         self._graph.replay()
-        return self._answer.clone()  # which the next pass overwrites
+        answer = self._answer.clone()
+        self._played.record(stream)
+        return answer

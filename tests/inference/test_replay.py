@@ -218,6 +218,21 @@ def test_a_real_recording_answers_as_the_network():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_streams_that_take_turns_do_not_mix():
+    device = torch.device("cuda")
+    recording = replay.Recording(lambda image: image.cumsum(dim=3) + 1, torch.zeros(1, 3, 512, 512), device, [])
+    streams = [torch.cuda.Stream() for _ in range(2)]
+    images = [torch.full((1, 3, 512, 512), float(k), device=device) for k in range(32)]
+    torch.cuda.synchronize()
+    answers = []
+    for k, image in enumerate(images):
+        with torch.cuda.stream(streams[k % 2]):
+            answers.append(recording(image))
+    torch.cuda.synchronize()
+    assert [float(answer[0, 0, 0, 0]) for answer in answers] == [k + 1.0 for k in range(32)]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_recording_that_fails_leaves_its_stream():
     before = torch.cuda.current_stream()
     with pytest.raises(RuntimeError):
