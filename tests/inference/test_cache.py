@@ -83,7 +83,9 @@ def test_a_user_without_a_home_has_no_cache(monkeypatch):
     for name in ("MASKWRIGHT_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Path, "home", nowhere)
-    with pytest.warns(UserWarning, match="^the cache cannot be written .this user has no home folder, name one in MASKWRIGHT_CACHE"):
+    with pytest.warns(
+        UserWarning, match="^the cache cannot be written .this user has no home folder, name one in MASKWRIGHT_CACHE"
+    ):
         assert kept("a", maker([])) is None
 
 

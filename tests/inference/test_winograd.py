@@ -116,7 +116,7 @@ class Pooled(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.one(self.stem(x)) + self.two(self.pool(x))
-        return self.other(nn.functional.max_pool2d(y, 2, ceil_mode=True)) + self.other(self.pool(y))
+        return self.other(nn.functional.avg_pool2d(y, 2, ceil_mode=True)) + self.other(self.pool(y))
 
 
 def test_sizes_that_are_sure_to_agree_share_tiles():
