@@ -41,7 +41,6 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "DeepLabV3+, ResNet-50": {"name": "deeplabv3plus", "encoder": "resnet50"},
     "FPN, ResNet-50": {"name": "fpn", "encoder": "resnet50"},
     "FCN-8s, VGG-16": {"name": "fcn8s"},
-    "SegNet": {"name": "segnet"},
 }
 
 

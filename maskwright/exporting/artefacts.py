@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from maskwright.errors import InputError, MissingExtraError
+from maskwright.inference.conversions import save_openvino_model
 from maskwright.inference.converting import onnx_of, openvino_of
 from maskwright.inference.lean import KERNEL_AXES, in_type
 from maskwright.inference.rewriting import near_in_bf16
@@ -130,7 +132,7 @@ def named(model: Any, outputs: tuple[str, ...]) -> Any:
 def save_openvino(model: Any, file: Path, facts: Mapping[str, Any], *, compress: bool) -> None:
     for key, value in facts.items():
         model.set_rt_info(value if isinstance(value, str) else json.dumps(value), ["maskwright", key])
-    without_telemetry("openvino", "an export to openvino").save_model(model, file, compress_to_fp16=compress)
+    save_openvino_model(model, file, compress=compress)
 
 
 def write_torch(
@@ -138,7 +140,10 @@ def write_torch(
 ) -> None:
     """A .pt2 archive with the facts as extra file classes.json."""
     program.example_inputs = None
-    torch.export.save(program, file, extra_files={"classes.json": json.dumps(facts)})
+    # Written by torch itself to a disk that is full, it would end the process.
+    archive = BytesIO()
+    torch.export.save(program, archive, extra_files={"classes.json": json.dumps(facts)})
+    file.write_bytes(archive.getbuffer())
 
 
 def load_onnx(file: Path, _precision: str) -> Answer:

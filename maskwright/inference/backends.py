@@ -139,5 +139,6 @@ def computing(settings: ExitStack, device: torch.device, precision: str, exact: 
     settings.enter_context(torch.inference_mode())
     if exact and device.type == "cuda":
         settings.enter_context(torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False))
-    if precision != "fp32":
-        settings.enter_context(torch.autocast(device.type, _DTYPES[precision]))
+    # In fp32 as well: the caller may compute in another one. A recorded pass (replay.py) must find no weight converted before.
+    lowered = torch.autocast(device.type, _DTYPES[precision], enabled=precision != "fp32", cache_enabled=False)
+    settings.enter_context(lowered)

@@ -6,6 +6,7 @@ may be deleted at any time; a damaged entry counts as missing. Beyond MOST_BYTES
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -21,11 +22,19 @@ _SUMS = "sums.json"  # of every file in an entry; written last
 
 
 def cache_folder() -> Path:
-    """Where entries lie; the folder itself may not be there yet."""
+    """Where entries lie; the folder itself may not be there yet.
+
+    Raises:
+        OSError: this user has no home folder, as in many containers.
+    """
     if own := os.environ.get("MASKWRIGHT_CACHE"):
         return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "maskwright"
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "maskwright"
+    try:
+        return Path.home() / ".cache" / "maskwright"
+    except RuntimeError as error:
+        raise OSError(errno.ENOENT, "this user has no home folder, name one in MASKWRIGHT_CACHE") from error
 
 
 def key_of(*parts: object) -> str:
@@ -39,18 +48,20 @@ def kept(name: str, make: Callable[[Path], None], *, folder: Path | None = None)
     Args:
         make: writes the entry's files into the empty folder it is given; that folder then takes its name at once
     """
-    root = cache_folder() / "models" if folder is None else folder
-    place = root / name
-    if whole(place):
-        with suppress(OSError):
-            os.utime(place)  # used last
-        return place
+    root = folder
     try:
+        root = root or cache_folder() / "models"
+        place = root / name
+        if whole(place):
+            with suppress(OSError):
+                os.utime(place)  # used last
+            return place
         build(place, make)
         trim(root)
     except OSError as error:
+        where = f"{root}: " if root else ""
         warnings.warn(
-            f"{root}: the cache cannot be written ({error.strerror}); models are converted anew each time.", stacklevel=2
+            f"{where}the cache cannot be written ({error.strerror}); models are converted anew each time.", stacklevel=2
         )
         return None
     return place

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +18,8 @@ from maskwright.inference.winograd import with_fewer_products
 
 if TYPE_CHECKING:
     import openvino
+
+GRAPH_BYTES = 1 << 20  # room for the description of a graph, beside its weights
 
 
 def openvino_model(
@@ -31,7 +36,6 @@ def openvino_model(
         precision: that it will be run in, for which it is rewritten (winograd.py, and for bf16 rewriting.near_in_bf16);
             None for one that is changed further
     """
-    package = without_telemetry("openvino", "the runtime 'openvino'")
 
     def converted() -> openvino.Model:
         model = to_openvino(module, example, dynamic)
@@ -40,12 +44,30 @@ def openvino_model(
         return near_in_bf16(model) if precision == "bf16" else model
 
     def make(folder: Path) -> None:
-        package.save_model(converted(), folder / "model.xml", compress_to_fp16=False)
+        save_openvino_model(converted(), folder / "model.xml")
 
-    place = kept(f"{key}-tiles-{precision}" if precision else key, make) if key else None
+    place = kept(f"{key}-tiled-{precision}" if precision else key, make) if key else None
     if place is None:
         return converted()
     return openvino_core("the runtime 'openvino'").read_model(place / "model.xml")
+
+
+def save_openvino_model(model: openvino.Model, file: Path, *, compress: bool = False) -> None:
+    """Write a model as file.xml and file.bin.
+
+    Args:
+        compress: its weights as fp16
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    try:
+        without_telemetry("openvino", "an OpenVINO model").save_model(model, file, compress_to_fp16=compress)
+    except RuntimeError as error:  # which says nothing of the disk, and removes what was written
+        weights = sum(op.get_byte_size() for op in model.get_ops() if op.get_type_name() == "Constant")
+        full = shutil.disk_usage(file.parent).free < weights // (1 + compress) + GRAPH_BYTES
+        cause = errno.ENOSPC if full else errno.EIO
+        raise OSError(cause, os.strerror(cause), str(file)) from error
 
 
 def onnx_model(module: nn.Module, example: tuple[Tensor, ...], dynamic: Dynamic | None = None, key: str | None = None) -> bytes:

@@ -75,7 +75,8 @@ def traced(module: nn.Module, example: Sequence[Tensor], dynamic: Dynamic | None
     from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
     try:
-        with torch.no_grad(), _quiet():
+        # A number type that the caller computes in would be written into the graph.
+        with torch.no_grad(), torch.autocast("cpu", enabled=False), _quiet():
             return torch.export.export(
                 module.eval(),
                 tuple(example),

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from maskwright import __version__
 from maskwright.checkpoint import Manifest, weights_hash
+from maskwright.errors import InputError
 from maskwright.inference.backends import forward_on
 from maskwright.inference.cache import key_of
 from maskwright.inference.conversions import openvino_model
@@ -96,10 +97,10 @@ class GraphLabels:
         """(H, W) class ids.
 
         Raises:
-            InputError: the image's values are not finite, or its channels are not the model's.
+            InputError: the image's values are not finite, its channels are not the model's, or the runtime cannot answer it.
         """
         (labels,) = self._run(self.takes_bytes(image), image.channels)(torch.from_numpy(self.input_of(image)))
-        return np.asarray(labels[0].cpu().numpy())
+        return np.asarray(_checked(labels, (1, *image.hw), self.way.runtime)[0].cpu().numpy())
 
     def input_of(self, image: Image) -> NDArray[Any]:
         """(1, H, W, C): what the graph takes of an image."""
@@ -154,12 +155,26 @@ def logits_on(model: nn.Module, manifest: Manifest, way: Way, prepared: Prepared
         prepared: as of GraphLabels
     """
     if prepared is not None:
-        quantised = on_openvino(prepared.network(), "int8", threads=torch.get_num_threads())
-        return lambda image: quantised(image)[0]
-    example = torch.zeros(2, manifest.preprocessing().channels, *EXAMPLE_HW)
-    key = conversion_key(model, manifest, way, "logits")
-    run = compiled(model, (example,), way, dynamic=(free_axes(0, 2, 3),), key=key)
-    return lambda image: run(image)[0]
+        run = on_openvino(prepared.network(), "int8", threads=torch.get_num_threads())
+    else:
+        example = torch.zeros(2, manifest.preprocessing().channels, *EXAMPLE_HW)
+        key = conversion_key(model, manifest, way, "logits")
+        run = compiled(model, (example,), way, dynamic=(free_axes(0, 2, 3),), key=key)
+    return lambda image: _checked(run(image)[0], (len(image), *image.shape[2:]), way.runtime)
+
+
+def _checked(answer: Tensor, size: tuple[int, ...], runtime: str) -> Tensor:
+    """An answer (B, H, W) or (B, K, H, W) that is of the size (B, H, W).
+
+    OpenVINO gives an empty one, or that of the image before, where a map within the network would be empty.
+
+    Raises:
+        InputError: it is of another size.
+    """
+    if (*answer.shape[:1], *answer.shape[-2:]) != size:
+        h, w = size[1:]
+        raise InputError(f"the runtime {runtime!r} cannot run this network on an image of {h} x {w} px; give --runtime torch.")
+    return answer
 
 
 def conversion_key(model: nn.Module, manifest: Manifest, way: Way, *what: object) -> str:

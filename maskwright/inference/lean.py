@@ -3,19 +3,23 @@
 A batch norm with fixed statistics is a factor and a summand for each channel, which a convolution's weights take in (Jacob et al.
 2018, arXiv:1712.05877, section 3.2): one pass over every map less. And autocast converts each weight anew in every forward; here
 it is converted once, in such a way that kernels keep their sums (rounding.py).
+
+Networks that put maxima back to where they were (SegNet) keep their batch norms: rounding decides between equal maxima.
 """
 
 from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.overrides import TorchFunctionMode
 
 from maskwright.inference.rounding import diffused, diffused_transposed
 
@@ -71,7 +75,10 @@ def _folded(net: nn.Module, tried: Tensor, part: str) -> nn.Module:
     found = _copied(net)
     inner, names = found.get_submodule(part), {layer: name for name, layer in net.get_submodule(part).named_modules()}
     try:
-        expected, pairs = _watched(net.get_submodule(part), tried)
+        with _Positions() as positions:
+            expected, pairs = _watched(net.get_submodule(part), tried)
+        if positions.asked:
+            return net
         for convolution, norm in pairs:
             turned = isinstance(convolution, nn.ConvTranspose2d)
             inner.set_submodule(names[convolution], fuse_conv_bn_eval(convolution, norm, transpose=turned))
@@ -155,6 +162,18 @@ def _watched(net: nn.Module, tried: Tensor) -> tuple[Any, list[tuple[Convolution
         for hook in hooks:
             hook.remove()
     return expected, [pair for pair in pairs if all(calls[layer] == 1 for layer in pair)]
+
+
+class _Positions(TorchFunctionMode):
+    """Sees whether any pooling is asked where its maxima stood."""
+
+    asked = False
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.asked |= func is F.max_pool2d_with_indices
+        return func(*args, **(kwargs or {}))
 
 
 def _takes_factors(layer: Any) -> bool:

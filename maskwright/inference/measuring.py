@@ -200,7 +200,7 @@ def keep_measurement(model: nn.Module, device: torch.device, found: Measurement)
     """Into the user's cache; where that cannot be written it is measured again the next time."""
     try:
         write_json(_file(model, device), found.to_dict())
-    except InputError:
+    except (InputError, OSError):
         return
 
 

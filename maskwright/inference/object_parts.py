@@ -8,6 +8,7 @@ up to steps of STEP; what is computed for the filling is cut off again.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskwright.errors import InputError
+from maskwright.inference.backends import computing
 from maskwright.inference.converting import free_axes
 from maskwright.inference.objects import Detect
 from maskwright.inference.runtimes import Run, Way, compiled
@@ -91,9 +93,11 @@ def filled(run: Run, count: int, *inputs: Tensor) -> tuple[Tensor, ...]:
 def detect_by(net: nn.Module, parts: Parts) -> Detect:
     """The objects of one image, (1, C, h, w) on the CPU, with the dense parts computed by `parts`."""
     detector = _checked(net).eval()
+    device = next(detector.parameters()).device
 
     def detect(image: Tensor) -> Detections:
-        with torch.inference_mode():
+        with ExitStack() as settings:
+            computing(settings, device, "fp32", False)
             (found,) = detector.detect(image, parts=parts)
             return found
 

@@ -16,10 +16,11 @@ import torch
 
 from maskwright.errors import CheckpointError, InputError
 from maskwright.inference.cache import build, whole
+from maskwright.inference.conversions import save_openvino_model
 from maskwright.inference.object_parts import GRAPHS, parts_of
 from maskwright.inference.quantising import Quantisation
 from maskwright.inference.runtimes import on_openvino
-from maskwright.inference.telemetry import openvino_core, without_telemetry
+from maskwright.inference.telemetry import openvino_core
 
 if TYPE_CHECKING:
     import openvino
@@ -97,7 +98,7 @@ def keep_prepared(
 
     def make(folder: Path) -> None:
         for name, model in models.items():
-            without_telemetry("openvino", "precision int8").save_model(model, folder / f"{name}.xml", compress_to_fp16=False)
+            save_openvino_model(model, folder / f"{name}.xml")
         (folder / REPORT_FILE).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
     try:

@@ -20,6 +20,9 @@ QUICKER = 0.97  # of the pass's own time, which a recording must stay below
 
 Answer = Callable[[Tensor], Tensor]
 
+_recording = Lock()  # torch records one pass at a time in a process
+_failed: set[torch.device] = set()  # on which a recording failed: torch may believe that it goes on, so there are no more
+
 
 class Replay:
     """The same answers, from a recording where there is one; threads may share it.
@@ -44,31 +47,39 @@ class Replay:
             if size in self._seen and size not in self._recordings and len(self._recordings) < MOST_SIZES:
                 self._recordings[size] = self._recorded(image)
             self._seen.add(size)
-            recording = self._recordings.get(size)
-            if recording is not None:
-                return recording(image)
             try:
-                return self._answer(image)
+                return (self._recordings.get(size) or self._answer)(image)
             except torch.OutOfMemoryError:
                 if not any(self._recordings.values()):
                     raise
-                self._recordings = dict.fromkeys(self._recordings)
-                torch.cuda.empty_cache()
-                return self._answer(image)
+            # Not in the handler: the error keeps alive what the pass had computed.
+            self._recordings = dict.fromkeys(self._recordings)
+            torch.cuda.empty_cache()
+            return self._answer(image)
 
     def _recorded(self, image: Tensor) -> Recording | None:
         """The pass for this size; None where it cannot be recorded, answers otherwise, or takes as long.
 
         Equal to the bit, since a clock decides: what is answered must not follow from it.
         """
-        try:
-            expected = self._answer(image)
-            recording = Recording(self._answer, image, self._device, [weight.detach() for weight in self._weights()])
-            if not torch.equal(recording(image), expected):
+        with _recording:
+            if self._device in _failed:
                 return None
-            return recording if self._seconds(recording, image) < QUICKER * self._seconds(self._answer, image) else None
-        except RuntimeError:  # memory, or something that waits for the GPU
-            return None
+            try:
+                expected = self._answer(image)
+                recording = self._record(image)
+                if not torch.equal(recording(image), expected):
+                    return None
+                return recording if self._seconds(recording, image) < QUICKER * self._seconds(self._answer, image) else None
+            except RuntimeError:  # memory, or something that waits for the GPU
+                return None
+
+    def _record(self, image: Tensor) -> Recording:
+        try:
+            return Recording(self._answer, image, self._device, [weight.detach() for weight in self._weights()])
+        except RuntimeError:
+            _failed.add(self._device)
+            raise
 
     def _seconds(self, answer: Answer, image: Tensor) -> float:
         spent = []
@@ -82,23 +93,32 @@ class Replay:
 
 
 class Recording:
-    """One recorded pass, for images of one size.
+    """One recorded pass, for images of one size; threads that take turns may play it, each on its own stream.
 
     Raises:
         RuntimeError: it cannot be recorded.
     """
 
     def __init__(self, answer: Answer, image: Tensor, device: torch.device, weights: Sequence[Tensor]) -> None:
-        self._weights = weights  # kept alive
+        self._weights, self._device = weights, device  # weights: kept alive
         self._image = image.to(device, copy=True).contiguous(memory_format=torch.channels_last)
         self._graph = torch.cuda.CUDAGraph()
+        self._played = torch.cuda.Event()  # type: ignore[no-untyped-call]
         # Other threads may go on using the GPU meanwhile.
         with torch.cuda.device(device):
             aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-            with torch.cuda.graph(self._graph, stream=aside, capture_error_mode="thread_local"):
+            # Around it once more, for where recording fails torch stays on the stream.
+            with (
+                torch.cuda.stream(aside),
+                torch.cuda.graph(self._graph, stream=aside, capture_error_mode="thread_local"),
+            ):
                 self._answer = answer(self._image)
 
     def __call__(self, image: Tensor) -> Tensor:
+        stream = torch.cuda.current_stream(self._device)
+        stream.wait_event(self._played)  # what another stream still reads must not be overwritten
         self._image.copy_(image)
         self._graph.replay()
-        return self._answer.clone()  # which the next pass overwrites
+        answer = self._answer.clone()
+        self._played.record(stream)
+        return answer

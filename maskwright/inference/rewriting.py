@@ -2,8 +2,8 @@
 
 OpenVINO fuses and chooses kernels by itself. These are what it does not see: rows picked in order are a slice; classes are
 chosen faster before a part is cut out; a convolution of a map that was enlarged by repeating its pixels needs four
-multiply-adds where nine are written. In bf16 it rounds weights one by one, and the last convolution's sums before classes are
-chosen from them.
+multiply-adds where nine are written. A pooling window that is larger than its map it does not answer at all. In bf16 it rounds
+weights one by one, and the last convolution's sums before classes are chosen from them.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ def rewritten(model: openvino.Model) -> openvino.Model:
     _slice_what_is_picked_in_order(model)
     _choose_before_slicing(model)
     _convolve_before_repeating(model)
+    _pool_to_the_last_pixel(model)
     return model
 
 
@@ -117,6 +118,33 @@ def _convolve_before_repeating(model: openvino.Model) -> None:
         for term in terms[1:]:
             total = opset15.add(total, term)
         last.output(0).replace(total.output(0))
+
+
+def _pool_to_the_last_pixel(model: openvino.Model) -> None:
+    """Pooling whose sides are rounded up is that of a map with more around its end, with sides rounded down.
+
+    Where a window is larger than the map, OpenVINO gives no answer, or the one before.
+    """
+    from openvino import opset15
+
+    for op in model.get_ordered_ops():
+        kind, how = op.get_type_name(), op.get_attributes()
+        if kind not in ("MaxPool", "AvgPool") or not how["rounding_type"].startswith("ceil") or how["auto_pad"] != "explicit":
+            continue
+        # No window may begin behind the last pixel.
+        if any(end + step > k for end, step, k in zip(how["pads_end"], how["strides"], how["kernel"], strict=True)):
+            continue
+        ends = [end + step - 1 for end, step in zip(how["pads_end"], how["strides"], strict=True)]
+        windows = {"strides": how["strides"], "pads_begin": how["pads_begin"], "pads_end": ends, "kernel_shape": how["kernel"]}
+        if kind == "MaxPool":
+            places = {"index_element_type": how["index_element_type"], "axis": how["axis"]}
+            pooled = opset15.max_pool(op.input_value(0), dilations=how["dilations"], rounding_type="floor", **windows, **places)
+        elif how["exclude-pad"] or not any((*how["pads_begin"], *how["pads_end"])):
+            pooled = opset15.avg_pool(op.input_value(0), exclude_pad=True, rounding_type="floor", **windows)
+        else:
+            continue
+        for old, new in zip(op.outputs(), pooled.outputs(), strict=True):
+            old.replace(new)
 
 
 def _round_kernels(model: openvino.Model) -> None:

@@ -5,6 +5,9 @@ Four answers in a square need 4x4 pixels. Both the pixels and the kernel are bro
 OpenVINO has no such kernel. Here it is written with what it does well: tiles are gathered, sums are products with a small
 matrix, and each of a tile's 16 places is one matrix product over the channels. From one such layer to the next a map stays a
 list of its pixels. How much quicker networks are: benchmarks/results/winograd.md.
+
+Networks that put maxima back to where they were (SegNet) are left as they are: in a flat area all of a window is equal, rounding
+decides which place is taken, and another one changes what is drawn there.
 """
 
 from __future__ import annotations
@@ -33,13 +36,15 @@ def with_fewer_products(
 ) -> openvino.Model:
     """The same model, changed in place: its wide 3x3 convolutions of stride 1 as products of tiles.
 
+    One that reads at which places of its windows the maxima were stays as it is.
     Its answers change by rounding: in fp32 by some 1e-6 of their size; in bf16 each such layer errs up to twice as much.
 
     Args:
         fewest: how many channels such a convolution at least takes and gives
         least_divided: by what the sides of the model's input were divided at least on the way to it
     """
-    _Rewriting(fewest, least_divided).of(model)
+    if not _reads_places(model):
+        _Rewriting(fewest, least_divided).of(model)
     return model
 
 
@@ -230,6 +235,12 @@ def _shaped(numbers: Any, *shape: int) -> Any:
     from openvino import opset15
 
     return opset15.reshape(numbers, np.array(shape), False)
+
+
+def _reads_places(model: openvino.Model) -> bool:
+    """Whether anything reads at which places of its windows the maxima were."""
+    pools = [op for op in model.get_ops() if op.get_type_name() == "MaxPool" and op.get_output_size() > 1]
+    return any(pool.output(1).get_target_inputs() for pool in pools)
 
 
 def _place_of(port: Any, before: list[_Place | None]) -> _Place:

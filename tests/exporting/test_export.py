@@ -158,6 +158,24 @@ def test_one_that_falls_short_leaves_nothing_behind(run, data, tmp_path, monkeyp
     assert list(tmp_path.iterdir()) == []
 
 
+FULL_DISK = """
+import resource, sys, torch
+from pathlib import Path
+from maskwright.exporting.artefacts import write_torch
+program = torch.export.export(torch.nn.Conv2d(3, 1024, 3), (torch.zeros(1, 3, 8, 8),))
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+try:
+    write_torch(program, Path(sys.argv[1]), {}, (), "fp32")
+except OSError:
+    print("said")
+"""
+
+
+def test_a_full_disk_does_not_end_the_process(tmp_path):
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, tmp_path / "model.pt2"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "said\n"), done.stderr
+
+
 def test_int8_is_judged_by_what_the_score_loses():
     square = np.zeros((10, 10), np.uint8)
     square[:5] = 7

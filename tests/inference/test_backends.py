@@ -100,3 +100,12 @@ def test_a_layer_that_was_left_in_training_is_evaluated():
     model[1].train()
     forward_on(model, CPU, "fp32")(torch.randn(1, 2, 8, 9))
     assert torch.equal(model[1].running_mean, torch.zeros(2))
+
+
+@pytest.mark.parametrize("how", [{"exact": True}, {"many": True}, {}], ids=str)
+def test_what_the_caller_computes_in_changes_nothing(how):
+    model, image = nn.Sequential(nn.Conv2d(2, 8, 3), nn.Conv2d(8, 2, 1)).eval(), torch.randn(1, 2, 8, 9)
+    forward = forward_on(model, CPU, "fp32", **how)
+    expected = forward(image)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(forward(image), expected)

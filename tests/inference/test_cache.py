@@ -76,6 +76,19 @@ def test_where_it_is(monkeypatch, tmp_path):
     assert cache_folder() == tmp_path / "own"
 
 
+def test_a_user_without_a_home_has_no_cache(monkeypatch):
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("MASKWRIGHT_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    with pytest.warns(
+        UserWarning, match="^the cache cannot be written .this user has no home folder, name one in MASKWRIGHT_CACHE"
+    ):
+        assert kept("a", maker([])) is None
+
+
 def test_keys_differ_by_every_part():
     assert len({key_of("a", 1), key_of("a", 2), key_of("b", 1), key_of("a")}) == 4
     assert key_of("a", 1) == key_of("a", 1)

@@ -106,3 +106,9 @@ def test_without_the_extra_the_command_is_said(monkeypatch):
         MissingExtraError, match=r"conversion to ONNX needs the package 'onnx': pip install 'maskwright\[export\]'"
     ):
         to_onnx(nn.ReLU(), (torch.rand(2),))
+
+
+def test_the_number_type_of_the_caller_is_not_in_the_graph():
+    with torch.autocast("cpu", torch.bfloat16):
+        program = traced(nn.Conv2d(2, 3, 1), (torch.zeros(1, 2, 4, 4),))
+    assert {node.meta["val"].dtype for node in program.graph.nodes if "val" in node.meta} == {torch.float32}

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from maskwright.checkpoint import load_checkpoint
-from maskwright.inference.labelling import GraphLabels, labels_on_torch
+from maskwright.errors import InputError
+from maskwright.inference import labelling
+from maskwright.inference.labelling import GraphLabels, labels_on_torch, logits_on
 from maskwright.inference.runtimes import Way, installed
 from maskwright.io.image import Image
 
@@ -33,3 +35,16 @@ def test_sizes_share_a_graph_and_kinds_do_not(make_run, max_side_px):
     assert set(labels._runs) == {(True, 1)}
     labels(picture(90, 20, np.uint16))
     assert set(labels._runs) == {(True, 1), (False, 1)}
+
+
+@pytest.mark.parametrize("stale", [(0, 0, 0), (1, 40, 40)])
+def test_an_answer_of_another_size_is_refused(make_run, monkeypatch, stale):
+    """As OpenVINO gives where an inner map would be empty."""
+    model, manifest = load_checkpoint(make_run())
+    count, *hw = stale
+    monkeypatch.setattr(labelling, "compiled", lambda module, *_, **how: lambda x: (torch.zeros(stale),))
+    with pytest.raises(InputError, match=r"'openvino' cannot run this network on an image of 17 x 40 px; give --runtime"):
+        GraphLabels(model, manifest, Way("openvino", "fp32"))(picture(17, 40))
+    monkeypatch.setattr(labelling, "compiled", lambda module, *_, **how: lambda x: (torch.zeros(count, 2, *hw),))
+    with pytest.raises(InputError, match="on an image of 17 x 40 px"):
+        logits_on(model, manifest, Way("openvino", "fp32"))(torch.zeros(1, 1, 17, 40))

@@ -136,9 +136,11 @@ def test_every_network_answers_the_same(name, form):
     net = trained(models.build(name, channels=3, classes=4, **form)).to(memory_format=torch.channels_last)
     before, hashed = net(IMAGE), weights_hash(net)
     found = lean(net, IMAGE, torch.float32)
-    assert norms(found) < norms(net) or not norms(net)
-    if name != "segnet":  # which of two values as good as equal a pooling takes may change
-        assert_close(found(IMAGE), before, atol=1e-4 * float(before.abs().max()), rtol=0)
+    if name in ("segnet", "segnet_basic"):  # rounding would decide which of two equal values a pooling takes
+        assert norms(found) == norms(net)
+    else:
+        assert norms(found) < norms(net) or not norms(net)
+    assert_close(found(IMAGE), before, atol=1e-4 * float(before.abs().max()), rtol=0)
     assert torch.equal(net(IMAGE), before)
     assert weights_hash(net) == hashed
 

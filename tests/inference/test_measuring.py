@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 import torch
@@ -337,9 +338,14 @@ class TestEngine:
         self.make(folder).prepare(1000)
         assert len(counted) == 2
 
-    def test_a_cache_that_cannot_be_written_costs_only_time(self, folder, counted, monkeypatch, tmp_path):
+    @pytest.mark.parametrize("home", [True, False])
+    def test_a_cache_that_cannot_be_written_costs_only_time(self, folder, counted, monkeypatch, tmp_path, home):
         (tmp_path / "file").write_text("")
-        monkeypatch.setenv("MASKWRIGHT_CACHE", str(tmp_path / "file"))
+        monkeypatch.setenv("MASKWRIGHT_CACHE", str(tmp_path / "file") if home else "")
+        if not home:
+            monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+            monkeypatch.delenv("HOME", raising=False)
+            monkeypatch.setattr(os.path, "expanduser", lambda path: path)
         assert str(self.make(folder).prepare(1000)) == "openvino fp32"
         keep_measurement(load_checkpoint(folder)[0], CPU, USUAL)
         assert kept_measurement(*load_checkpoint(folder), CPU) is None

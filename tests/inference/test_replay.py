@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
 import pytest
@@ -51,6 +54,7 @@ class Played:
 @pytest.fixture
 def recorder(monkeypatch):
     monkeypatch.setattr(replay, "Recording", Played)
+    monkeypatch.setattr(replay, "_failed", set())
     monkeypatch.setattr(Played, "made", [])
     seconds = {Net: 2.0, Played: 1.0}
     monkeypatch.setattr(Replay, "_seconds", lambda self, answer, image: seconds[type(answer)])
@@ -80,6 +84,39 @@ def test_what_does_not_pay_is_not_used(recorder, monkeypatch, why):
     assert sum(made.plays for made in Played.made) == (why != "it cannot be recorded")
 
 
+def test_where_one_recording_failed_no_other_is_tried(recorder, monkeypatch):
+    """torch may take the first for still under way."""
+    first, second = Replay(Net(), CPU, list), Replay(Net(), CPU, list)
+    with monkeypatch.context() as trouble:
+        trouble.setattr(Played, "trouble", RuntimeError("operation not permitted when stream is capturing"))
+        for _ in range(2):
+            first(SMALL)
+    for forward in (first, second):
+        for _ in range(3):
+            assert torch.equal(forward(LARGE), LARGE.sum(dim=1, keepdim=True))
+    assert Played.made == []
+
+
+def test_passes_are_recorded_one_at_a_time(recorder, monkeypatch):
+    under_way: list[int] = []
+
+    class Slow(Played):
+        def __init__(self, *how):
+            under_way.append(1)
+            assert len(under_way) == 1
+            time.sleep(0.05)
+            super().__init__(*how)
+            under_way.pop()
+
+    monkeypatch.setattr(replay, "Recording", Slow)
+    recorder[Slow] = 1.0
+    forwards = [Replay(Net(), CPU, list) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(2):
+            list(pool.map(lambda forward: forward(SMALL), forwards))
+    assert len(Played.made) == 2
+
+
 def test_no_more_sizes_than_memory_is_for(recorder):
     forward = Replay(Net(), CPU, list)
     for side in range(1, MOST_SIZES + 3):
@@ -101,6 +138,42 @@ def test_recordings_make_room_where_memory_ends(recorder):
     net.full = 2  # while it is recorded, and then
     with pytest.raises(torch.OutOfMemoryError):
         forward(LARGE)
+
+
+def test_memory_that_ends_within_a_recording(recorder, monkeypatch):
+    forward = Replay(Net(), CPU, list)
+    for _ in range(2):
+        forward(SMALL)
+
+    def full(self, image):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Played, "__call__", full)
+    assert torch.equal(forward(SMALL), SMALL.sum(dim=1, keepdim=True))
+
+
+def test_what_a_failed_pass_computed_is_gone_before_the_next(recorder):
+    class Activations:
+        pass
+
+    last: list[weakref.ref[Activations]] = []
+    held: list[bool] = []
+
+    class Holding(Net):
+        def __call__(self, image):
+            held.append(any(one() for one in last))
+            computed = Activations()  # which the traceback of what is raised here holds
+            last.append(weakref.ref(computed))
+            return super().__call__(image)
+
+    recorder[Holding] = 2.0
+    net = Holding()
+    forward = Replay(net, CPU, list)
+    for _ in range(2):
+        forward(SMALL)
+    net.full = 1
+    forward(LARGE)
+    assert held == [False] * 4
 
 
 def test_passes_that_drop_values_are_never_played(monkeypatch):
@@ -142,3 +215,26 @@ def test_a_real_recording_answers_as_the_network():
     kept = first.clone()
     assert not torch.equal(recording(torch.rand(2, 3, 64, 64)), first)
     assert torch.equal(first, kept)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_streams_that_take_turns_do_not_mix():
+    device = torch.device("cuda")
+    recording = replay.Recording(lambda image: image.cumsum(dim=3) + 1, torch.zeros(1, 3, 512, 512), device, [])
+    streams = [torch.cuda.Stream() for _ in range(2)]
+    images = [torch.full((1, 3, 512, 512), float(k), device=device) for k in range(32)]
+    torch.cuda.synchronize()
+    answers = []
+    for k, image in enumerate(images):
+        with torch.cuda.stream(streams[k % 2]):
+            answers.append(recording(image))
+    torch.cuda.synchronize()
+    assert [float(answer[0, 0, 0, 0]) for answer in answers] == [k + 1.0 for k in range(32)]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_recording_that_fails_leaves_its_stream():
+    before = torch.cuda.current_stream()
+    with pytest.raises(RuntimeError):
+        replay.Recording(lambda image: image * image.sum().item(), SMALL, torch.device("cuda"), [])
+    assert torch.cuda.current_stream() == before

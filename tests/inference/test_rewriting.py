@@ -32,6 +32,27 @@ def test_what_is_picked_in_order_is_a_slice():
         assert torch.from_numpy(compiled(image.numpy())[0]).equal(image + 1)
 
 
+@pytest.mark.parametrize(
+    "pooling",
+    [
+        nn.MaxPool2d(2, ceil_mode=True),
+        nn.MaxPool2d(3, 2, ceil_mode=True),
+        nn.MaxPool2d(3, 2, 1, ceil_mode=True),
+        nn.AvgPool2d(2, ceil_mode=True),
+        nn.AvgPool2d(3, 2, ceil_mode=True),
+        nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False),
+    ],
+    ids=repr,
+)
+def test_pooling_answers_where_its_window_is_larger_than_the_map(pooling):
+    model = to_openvino(nn.Sequential(pooling, nn.ReLU()), (torch.zeros(2, 3, 8, 12),), (free_axes(0, 2, 3),))
+    compiled = openvino_core("this test").compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    least = 2 if (pooling.kernel_size, pooling.padding) == (3, 0) else 1  # with less torch has no answer either
+    for hw in ((5, 6), (least, least), (3, 2), (least, 7), (8, 9)):
+        image = torch.randn(2, 3, *hw)
+        torch.testing.assert_close(torch.from_numpy(compiled(image.numpy())[0]), pooling(image).relu())
+
+
 class Labelled(nn.Module):
     """The likeliest channel of each pixel of what was filled up and cropped."""
 

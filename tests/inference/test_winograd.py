@@ -116,7 +116,7 @@ class Pooled(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.one(self.stem(x)) + self.two(self.pool(x))
-        return self.other(nn.functional.max_pool2d(y, 2, ceil_mode=True)) + self.other(self.pool(y))
+        return self.other(nn.functional.avg_pool2d(y, 2, ceil_mode=True)) + self.other(self.pool(y))
 
 
 def test_sizes_that_are_sure_to_agree_share_tiles():
@@ -177,6 +177,26 @@ def test_places_beyond_16_million_pixels_are_exact():
     step, beyond = (1 << 24) + 1, 90_000_001
     found = compiled([np.array([n], np.int32) for n in (2, 3, step, beyond)])[0]
     assert found.T.tolist() == [[beyond, 0, step, 2 * step], [step, 2 * step, beyond, beyond]]
+
+
+class Unpooled(nn.Module):
+    """Maxima are put back to where they were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before, self.pool, self.unpool, self.after = conv(), nn.MaxPool2d(2, return_indices=True), nn.MaxUnpool2d(2), conv()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, places = self.pool(self.before(x))
+        return self.after(self.unpool(torch.relu(x), places))
+
+
+def test_where_maxima_were_decides_so_that_nothing_is_rewritten():
+    example = (torch.zeros(2, FEW, 8, 12),)
+    model = to_openvino(Absolute(Unpooled()).eval(), example, (free_axes(0, 2, 3),))
+    before = kinds(model)
+    assert before.count("Convolution") == 2
+    assert kinds(with_fewer_products(model, FEW, 1)) == before
 
 
 def test_narrow_convolutions_stay():
