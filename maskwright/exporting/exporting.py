@@ -27,6 +27,7 @@ from maskwright.exporting.objects import ObjectComparison, compare_objects
 from maskwright.exporting.pixels import Pixels, pixels_of
 from maskwright.exporting.triton import check_triton, write_triton
 from maskwright.inference.predictor import Predictor
+from maskwright.inference.quantising import check_drop
 from maskwright.io.write import whole_folder, write_json
 from maskwright.metrics.intervals import RESAMPLES
 from maskwright.progress import Report, Stages, of_stage
@@ -72,8 +73,8 @@ def export(
         precision: "fp32", "bf16" or, for OpenVINO, "int8"
         split: default: val where the data has one, else as evaluate() chooses
         out: default: RUN/exports/<to>-<precision>
-        tolerance: points of mean IoU, or of mask AP, that int8 may lose; fp32 and bf16 may change 0.2 % of the pixels or objects,
-            and 0.2 points of IoU or AP
+        tolerance: points of mean IoU, or of mask AP, that int8 may lose, in [0, 100]; fp32 and bf16 may change 0.2 % of the
+            pixels or objects, and 0.2 points of IoU or AP
         triton: also write a model repository for NVIDIA's Triton
         resamples, seed: of the bootstrap
         progress: called with (what is being done, done, all)
@@ -83,6 +84,7 @@ def export(
             written, or the artefact falls short of the tolerance; then nothing is left behind.
     """
     target = target_of(to, precision)
+    check_drop("--tolerance", tolerance)
     if triton:
         check_triton(to)
     exact = Predictor.load(run, device="cpu", exact=True)

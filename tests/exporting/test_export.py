@@ -210,6 +210,9 @@ def test_only_an_export_is_replaced(run, data, tmp_path):
         ({"to": "onnx", "precision": "int8"}, r"--precision 'int8' cannot be had with --to onnx"),
         ({"to": "torch", "triton": True}, r"--triton needs --to onnx or openvino"),
         ({"to": "torch", "split": "no"}, r"no"),
+        ({"to": "torch", "tolerance": float("nan")}, r"--tolerance nan: expected points that the score may fall by, from 0 to"),
+        ({"to": "torch", "tolerance": float("inf")}, r"--tolerance inf: expected points"),
+        ({"to": "torch", "tolerance": -0.1}, r"--tolerance -0\.1: expected points"),
     ],
 )
 def test_wrong_wishes(run, data, tmp_path, given, message):
