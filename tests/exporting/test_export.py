@@ -69,6 +69,14 @@ def test_int8_is_calibrated_and_certified(alone, run, data, tmp_path):
     assert "class ids found: [0, 7]" in alone(made.folder, data / "val" / "images" / "07.png", tmp_path / "m.png", tmp_path)
 
 
+def test_int8_is_not_calibrated_on_the_images_that_judge_it(run, data, tmp_path):
+    shutil.copytree(data / "val", tmp_path / "only" / "val")
+    shutil.copy(data / "classes.yaml", tmp_path / "only")
+    with pytest.raises(InputError, match=r"only: has no split train, and int8 is calibrated on training images; .* with --data"):
+        maskwright.export(run, tmp_path / "only", to="openvino", precision="int8", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("to", ["onnx", "openvino"])
 def test_sixteen_bit_images_go_in_as_they_are(run, data, tmp_path, to):
     deep = tmp_path / "deep"
