@@ -239,6 +239,21 @@ def test_data_that_is_not_known(run, tmp_path):
         maskwright.export(run, to="torch", out=tmp_path / "out")
 
 
+def test_what_masks_store_is_said_where_the_data_does_not(run, data, tmp_path):
+    """Masks with 255 for the square, which the run's own classes leave out as ignored."""
+    bare = tmp_path / "bare"
+    shutil.copytree(data, bare)
+    (bare / "classes.yaml").unlink()
+    for path in bare.glob("*/masks/*.png"):
+        PIL.Image.fromarray(np.where(np.asarray(PIL.Image.open(path)) == 7, 255, 0).astype(np.uint8)).save(path)
+    with pytest.raises(InputError, match=r"say with --classes what the files store"):
+        maskwright.export(run, bare, to="torch", out=tmp_path / "out")
+    stored = maskwright.ClassMap((0, 7), ("background", "square"), values=((0,), (255,)), ignore_values=())
+    (tmp_path / "stored.yaml").write_text(stored.to_yaml())
+    made = maskwright.export(run, bare, to="torch", classes=tmp_path / "stored.yaml", out=tmp_path / "out", resamples=10)
+    assert made.certificate["scores"]["mean_iou"]["before"]["value"] > 0.7
+
+
 def test_images_of_two_kinds_are_named(run, data, tmp_path):
     mixed = tmp_path / "mixed"
     shutil.copytree(data, mixed)
