@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch.utils._sympy.numbers import int_oo
+from torch.utils._sympy.value_ranges import ValueRanges
 
 from maskwright.errors import InputError
 from maskwright.exporting.artefacts import TARGETS, WIDENED_FOR_OPENVINO, InBfloat16, Target
@@ -54,4 +56,20 @@ def traced_graph(
     net = InBfloat16(model) if (target.file, precision) == ("model.pt2", "bf16") else model
     graph = PixelGraph(net, exact.preprocess, exact.classes, value_range=pixels.value_range)
     wide = WIDENED_FOR_OPENVINO.get(pixels.dtype, pixels.dtype) if target is TARGETS["openvino"] else pixels.dtype
-    return traced(graph, (replace(pixels, dtype=wide).example(),), (free_axes(0, 1, 2),))
+    program = traced(graph, (replace(pixels, dtype=wide).example(),), (free_axes(0, 1, 2),))
+    return of_every_size(program) if target is TARGETS["torch"] else program
+
+
+def of_every_size(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """The same graph without the sizes that the tracer demands; it is changed in place.
+
+    To choose how results lie in memory the tracer tells maps of one pixel from larger ones, then refuses images that would come
+    to them (sides up to 32 px where the stride is 32), though no answer depends on it.
+    """
+    for node in list(program.graph.nodes):
+        if node.target is torch.ops.aten._assert_scalar.default:
+            program.graph.erase_node(node)
+    program.graph.eliminate_dead_code()
+    program.graph_module.recompile()
+    program.range_constraints.update(dict.fromkeys(program.range_constraints, ValueRanges(1, int_oo)))
+    return program

@@ -21,6 +21,8 @@ from maskwright.errors import CheckpointError, InputError, MissingExtraError
 from maskwright.exporting import alone as alone_scripts
 from maskwright.exporting import artefacts, certificate
 
+from .conftest import scene
+
 KINDS = [("onnx", "fp32"), ("openvino", "fp32"), ("torch", "fp32"), ("onnx", "bf16"), ("openvino", "bf16"), ("torch", "bf16")]
 
 
@@ -136,6 +138,14 @@ def test_no_pickle_is_inside_a_pt2(exported):
         if data[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"PK") and "weight_" not in name
     ] == []
     assert not any(b'"use_pickle": true' in data for name, data in held.items() if name.endswith(".json"))
+
+
+@pytest.mark.parametrize("hw", [(1, 1), (3, 70), (60, 4), (5, 5)])
+@pytest.mark.parametrize("to", ["onnx", "openvino", "torch"])
+def test_no_image_is_too_small(exported, run, to, hw):
+    pixels = scene(0)[0][: hw[0], : hw[1]]
+    (found,) = artefacts.TARGETS[to].load(exported(to, "fp32").files[-1], "fp32")(pixels[None])
+    assert (found[0] == maskwright.load(run, exact=True)(pixels).labels).all()
 
 
 @pytest.mark.parametrize("to", ["onnx", "openvino"])
