@@ -11,6 +11,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import PIL.Image
 import pytest
@@ -20,6 +21,9 @@ import maskwright
 from maskwright.errors import CheckpointError, InputError, MissingExtraError
 from maskwright.exporting import alone as alone_scripts
 from maskwright.exporting import artefacts, certificate
+from maskwright.exporting.alone import with_onnx
+from maskwright.io.read import read_image
+from maskwright.transforms.preprocess import LUMA
 
 from .conftest import scene
 
@@ -55,6 +59,77 @@ def test_alone_it_answers_as_eager_fp32(exported, alone, run, data, tmp_path, to
     assert "square" in said
 
 
+def photo(path: Path) -> Path:
+    """A picture whose file says that it is to be turned by a quarter."""
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    PIL.Image.fromarray(scene(8)[0]).save(path, quality=95, exif=exif)
+    return path
+
+
+def saved(path: Path, mode: str) -> Path:
+    PIL.Image.fromarray(scene(8)[0]).convert(mode).save(path)
+    return path
+
+
+def deep(path: Path, *, grey: bool) -> Path:
+    pixels = scene(8)[0].astype(np.uint16) * 257
+    path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels[..., 0]) if grey else pixels))
+    return path
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda folder: photo(folder / "photo.jpg"),
+        lambda folder: saved(folder / "grey.png", "L"),
+        lambda folder: saved(folder / "palette.png", "P"),
+        lambda folder: saved(folder / "clear.png", "RGBA"),
+    ],
+    ids=["photo", "grey", "palette", "alpha"],
+)
+def test_alone_it_reads_a_picture_as_we_do(exported, alone, run, tmp_path, draw):
+    picture = draw(tmp_path)
+    alone(exported("onnx", "fp32").folder, picture, tmp_path / "mask.png", tmp_path)
+    found, exact = np.asarray(PIL.Image.open(tmp_path / "mask.png")), maskwright.load(run, exact=True)(picture).labels
+    assert found.shape == exact.shape
+    assert (found == exact).mean() >= 0.9999
+    assert 7 in found
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGB", "RGBA"])
+def test_a_model_of_grey_pictures_gets_grey(tmp_path, mode):
+    picture = saved(tmp_path / "picture.png", mode)
+    ours = read_image(picture).pixels.astype(float) @ ([1] if mode in ("L", "LA") else LUMA)
+    theirs = with_onnx.read(str(picture), 1, "uint8")
+    assert theirs.shape == (1, *ours.shape, 1)
+    assert np.abs(theirs[0, ..., 0] - ours).max() <= 1  # rounded
+
+
+def test_alone_it_refuses_in_a_sentence(exported, alone, data, tmp_path):
+    (tmp_path / "notes.png").write_text("no picture")
+    whole = (data / "val" / "images" / "08.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    for picture, says in (
+        (deep(tmp_path / "grey16.png", grey=True), "it has more than 8 bits a colour, the model takes 8"),
+        (deep(tmp_path / "rgb16.png", grey=False), "it has more than 8 bits a colour, the model takes 8"),
+        (tmp_path / "none.png", "No such file"),
+        (tmp_path / "notes.png", "cannot identify image file"),
+        (tmp_path / "cut.png", "cannot be used"),
+    ):
+        said = alone(exported("onnx", "fp32").folder, picture, tmp_path / "mask.png", tmp_path, ends=2)
+        assert says in said
+        assert len(said.splitlines()) == 1
+    assert not (tmp_path / "mask.png").exists()
+
+
+def test_every_script_reads_alike():
+    scripts = sorted(Path(alone_scripts.__file__).parent.glob("*with_*.py"))
+    found = {path.read_text().partition("def read(")[2].partition("def main(")[0] for path in scripts}
+    assert len(scripts) == 6
+    assert len(found) == 1
+
+
 def test_int8_is_calibrated_and_certified(alone, run, data, tmp_path):
     told: list[tuple[str, int, int]] = []
     made = maskwright.export(
@@ -80,16 +155,26 @@ def test_int8_is_not_calibrated_on_the_images_that_judge_it(run, data, tmp_path)
 
 
 @pytest.mark.parametrize("to", ["onnx", "openvino"])
-def test_sixteen_bit_images_go_in_as_they_are(run, data, tmp_path, to):
-    deep = tmp_path / "deep"
-    shutil.copytree(data, deep)
-    for path in deep.glob("*/images/*.png"):
+def test_sixteen_bit_images_go_in_as_they_are(alone, run, data, tmp_path, to):
+    root = tmp_path / "deep"
+    shutil.copytree(data, root)
+    for path in root.glob("*/images/*.png"):
         tifffile.imwrite(path.with_suffix(".tif"), np.asarray(PIL.Image.open(path)).astype(np.uint16) * 257, photometric="rgb")
         path.unlink()
-    made = maskwright.export(run, deep, to=to, out=tmp_path / "out", resamples=10)
+    made = maskwright.export(run, root, to=to, out=tmp_path / "out", resamples=10)
     assert made.certificate["agreement"]["pixels"] >= 0.9999
     facts = json.loads((made.folder / "classes.json").read_text())
     assert (facts["dtype"], facts["value_range"]) == ("uint16", [0, 65535])
+    exact = maskwright.load(run, exact=True)
+    for picture in (root / "val" / "images" / "08.tif", deep(tmp_path / "08.png", grey=False)):
+        alone(made.folder, picture, tmp_path / "mask.png", tmp_path)
+        assert (np.asarray(PIL.Image.open(tmp_path / "mask.png")) == exact(picture).labels).mean() >= 0.9999
+    shallow = data / "val" / "images" / "08.png"
+    said = alone(made.folder, shallow, tmp_path / "mask.png", tmp_path, ends=2)
+    assert "08.png cannot be used: it is uint8 of shape (74, 54, 3), the model takes uint16 with 3 channel(s)" in said
+    for name in ("none.tif", "empty.tif"):
+        (tmp_path / "empty.tif").touch()
+        assert len(alone(made.folder, tmp_path / name, tmp_path / "mask.png", tmp_path, ends=2).splitlines()) == 1
 
 
 @pytest.mark.parametrize(("to", "precision"), KINDS[:3])
