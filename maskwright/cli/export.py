@@ -19,6 +19,7 @@ def export(
     precision: Annotated[str, value("TYPE", "fp32, bf16, or int8 (openvino).")] = "fp32",
     data: Annotated[Path | None, value("DATA", "Labelled images to certify on; default: what RUN was trained on.")] = None,
     split: Annotated[str | None, value("NAME", "Split of DATA to certify on; default: val.")] = None,
+    classes: given.Classes = None,
     out: Annotated[Path | None, value("DIR", "Folder to write; default RUN/exports/<to>-<precision>.")] = None,
     tolerance: Annotated[float, value("POINTS", "Points of mean IoU, or of mask AP, that int8 may lose.")] = 0.5,
     triton: Annotated[bool, flag("--triton", "Also write a model repository for NVIDIA's Triton.")] = False,
@@ -30,8 +31,8 @@ def export(
 
     with stages() as report:
         made = export_run(
-            run, data, to=to, precision=precision, split=split, out=out, overwrite=overwrite, tolerance=tolerance,
-            triton=triton, progress=report,
+            run, data, to=to, precision=precision, split=split, classes=classes, out=out, overwrite=overwrite,
+            tolerance=tolerance, triton=triton, progress=report,
         )  # fmt: skip
     if as_json:
         print_json(made.certificate)

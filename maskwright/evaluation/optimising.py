@@ -29,7 +29,7 @@ from maskwright.inference.objects import Detect, decode_objects
 from maskwright.inference.predictor import Predictor
 from maskwright.inference.prepared import NETWORK, keep_prepared
 from maskwright.inference.probes import read_probes, spread
-from maskwright.inference.quantising import MOST_DROP, SCORING, Quantisation, quantised
+from maskwright.inference.quantising import MOST_DROP, SCORING, Quantisation, check_drop, quantised
 from maskwright.inference.quantising_objects import quantised_objects
 from maskwright.inference.runtimes import Run, require
 from maskwright.inference.tiled import TILE_PX, in_pieces
@@ -83,9 +83,10 @@ def optimise(
         progress: called with (what is being done, done, all)
 
     Raises:
-        InputError: no probes and no int8 to prepare, int8 without data, or the score falls too far.
+        InputError: no probes and no int8 to prepare, int8 without data, a most_drop outside [0, 1], or the score falls too far.
         CheckpointError, MissingExtraError: the run cannot be loaded, or a package is missing.
     """
+    check_drop("--most-drop", 100 * most_drop)
     run = Path(run)
     model, manifest = load_checkpoint(run)
     if int8 and data is None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from maskwright import __version__
 from maskwright.checkpoint import weights_file
+from maskwright.classes import ClassMap
 from maskwright.data.dataset import Dataset, Pair
 from maskwright.errors import InputError
 from maskwright.evaluation.kept import without_nan
@@ -27,6 +28,7 @@ from maskwright.exporting.objects import ObjectComparison, compare_objects
 from maskwright.exporting.pixels import Pixels, pixels_of
 from maskwright.exporting.triton import check_triton, write_triton
 from maskwright.inference.predictor import Predictor
+from maskwright.inference.quantising import check_drop
 from maskwright.io.write import whole_folder, write_json
 from maskwright.metrics.intervals import RESAMPLES
 from maskwright.progress import Report, Stages, of_stage
@@ -55,6 +57,7 @@ def export(
     to: str,
     precision: str = "fp32",
     split: str | None = None,
+    classes: str | Path | ClassMap | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
     tolerance: float = MOST_LOST_POINTS,
@@ -71,9 +74,10 @@ def export(
         to: "onnx", "openvino" or "torch"
         precision: "fp32", "bf16" or, for OpenVINO, "int8"
         split: default: val where the data has one, else as evaluate() chooses
+        classes: what the masks of the data store, where it has no classes.yaml; default: the run's classes
         out: default: RUN/exports/<to>-<precision>
-        tolerance: points of mean IoU, or of mask AP, that int8 may lose; fp32 and bf16 may change 0.2 % of the pixels or objects,
-            and 0.2 points of IoU or AP
+        tolerance: points of mean IoU, or of mask AP, that int8 may lose, in [0, 100]; fp32 and bf16 may change 0.2 % of the
+            pixels or objects, and 0.2 points of IoU or AP
         triton: also write a model repository for NVIDIA's Triton
         resamples, seed: of the bootstrap
         progress: called with (what is being done, done, all)
@@ -83,13 +87,14 @@ def export(
             written, or the artefact falls short of the tolerance; then nothing is left behind.
     """
     target = target_of(to, precision)
+    check_drop("--tolerance", tolerance)
     if triton:
         check_triton(to)
     exact = Predictor.load(run, device="cpu", exact=True)
     check_objects(exact, to, precision)
     place = Path(out) if out is not None else _default(Path(run), f"{to}-{precision}")
     _check_place(place, overwrite)
-    dataset, pairs, chosen = _validation(run, data, exact, split)
+    dataset, pairs, chosen = _validation(run, data, exact, split, classes)
     pixels = pixels_of((dataset.read(pair).image for pair in pairs), exact.preprocess)
     with whole_folder(place, overwrite=overwrite) as folder:
         facts = _facts(exact, pixels, precision)
@@ -137,14 +142,16 @@ def _check_place(place: Path, overwrite: bool) -> None:
         raise InputError(f"{place}: is already there; give --overwrite to replace it, or choose another --out.")
 
 
-def _validation(run: str | Path, data: Data | None, exact: Predictor, split: str | None) -> tuple[Dataset, tuple[Pair, ...], str]:
+def _validation(
+    run: str | Path, data: Data | None, exact: Predictor, split: str | None, classes: str | Path | ClassMap | None
+) -> tuple[Dataset, tuple[Pair, ...], str]:
     """The data set, the labelled images to certify on, and the name of their split."""
     if data is None:
         trained_on = run_options(run).get("data")
         if not trained_on:
             raise InputError(f"{run}: does not say what it was trained on; name labelled images with --data DATA.")
         data = Path(trained_on)
-    dataset, _ = open_data(data, Opening(objects=exact.finds_objects or None), run, exact)
+    dataset, _ = open_data(data, Opening(classes=classes, objects=exact.finds_objects or None), run, exact)
     pairs, chosen, _ = choose_split(dataset, split or ("val" if "val" in dataset.splits else None))
     labelled = tuple(pair for pair in pairs if pair.labelled)
     if not labelled:

@@ -40,11 +40,17 @@ def write_int8(
         what was measured, for the certificate
 
     Raises:
-        InputError: see quantised; or images of more than 8 bits.
+        InputError: see quantised; or images of more than 8 bits, or data without training images.
     """
     if facts["dtype"] != "uint8":
         raise InputError(f"int8 is calibrated on 8-bit images, these are {facts['dtype']}; take bf16 or fp32.")
-    fitted = dataset.split("train") if "train" in dataset.splits else pairs
+    if "train" not in dataset.splits:
+        # Calibrated on the images that judge it, the score would flatter it.
+        raise InputError(
+            f"{dataset.name}: has no split train, and int8 is calibrated on training images; give the data that the run was "
+            f"trained on with --data, or take bf16 or fp32."
+        )
+    fitted = dataset.split("train")
     chosen = [fitted[k] for k in sorted(set(np.linspace(0, len(fitted) - 1, CALIBRATED_ON).astype(int).tolist()))]
     images = [dataset.read(pair).image for pair in chosen]
     if exact.finds_objects:

@@ -37,6 +37,16 @@ MAP_AXES = 4  # batch, channels, height, width
 Validate = Callable[[Run], float]
 
 
+def check_drop(option: str, points: float) -> None:
+    """Refuse points that no score can be held to.
+
+    Raises:
+        InputError: they are not in [0, 100].
+    """
+    if not 0 <= points <= 100:  # nan is refused as well: no loss is above it, so all would pass
+        raise InputError(f"{option} {points:g}: expected points that the score may fall by, from 0 to 100, such as 0.5.")
+
+
 @dataclass(frozen=True)
 class Quantisation:
     """What was reached.

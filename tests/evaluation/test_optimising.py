@@ -155,7 +155,8 @@ def test_int8_of_an_earlier_version_is_refused(folder, data, tmp_path):
         Predictor.load(tmp_path, precision="int8")
 
 
-def test_a_score_that_falls_leaves_nothing(folder, data, tmp_path):
+def test_a_score_that_falls_leaves_nothing(folder, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(optimising, "check_drop", lambda *_: None)
     model, manifest = load_checkpoint(folder)
     save_checkpoint(tmp_path, model, manifest)
     with pytest.raises(InputError, match="take bf16 or fp32"):
@@ -177,7 +178,15 @@ def test_runtimes_are_measured_and_kept(folder, tmp_path, monkeypatch):
     assert len(found.lines()) == 3 + (found.measured.together > 1)
 
 
-@pytest.mark.parametrize(("wishes", "says"), [({"int8": True}, "give the data"), ({}, "has no probes to measure on")])
+@pytest.mark.parametrize(
+    ("wishes", "says"),
+    [
+        ({"int8": True}, "give the data"),
+        ({}, "has no probes to measure on"),
+        ({"most_drop": float("nan")}, "--most-drop nan: expected points that the score may fall by, from 0 to 100"),
+        ({"most_drop": -0.01}, "--most-drop -1: expected points"),
+    ],
+)
 def test_what_cannot_be_done(folder, wishes, says):
     with pytest.raises(InputError, match=says):
         optimise(folder, **wishes)

@@ -15,7 +15,7 @@ from maskwright.annotations.drawn import AnnotatedImage
 from maskwright.checkpoint import Manifest, load_checkpoint, save_checkpoint
 from maskwright.classes import ClassMap
 from maskwright.errors import CheckpointError, InputError
-from maskwright.evaluation import optimise
+from maskwright.evaluation import optimise, optimising
 from maskwright.evaluation.evaluating import evaluate
 from maskwright.inference import quantising_objects, runtimes
 from maskwright.inference.backends import computes_bf16
@@ -105,11 +105,12 @@ def test_a_graph_that_loses_too_much_stays_in_fp32(folder, data, monkeypatch):
     assert len(said.kept) < said.layers
 
 
-def test_nothing_is_written_where_every_graph_costs_too_much(folder, data, tmp_path):
+def test_nothing_is_written_where_every_graph_costs_too_much(folder, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(optimising, "check_drop", lambda *_: None)
     model, manifest = load_checkpoint(folder)
     save_checkpoint(tmp_path, model, manifest)
     with pytest.raises(InputError, match="in each part of the network; take bf16 or fp32"):
-        optimise(tmp_path, data, int8=True, most_drop=-1.0)
+        optimise(tmp_path, data, int8=True, most_drop=-1.0)  # nothing can gain a whole point
     assert not (tmp_path / "int8").exists()
 
 

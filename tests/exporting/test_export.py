@@ -11,6 +11,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import PIL.Image
 import pytest
@@ -20,6 +21,11 @@ import maskwright
 from maskwright.errors import CheckpointError, InputError, MissingExtraError
 from maskwright.exporting import alone as alone_scripts
 from maskwright.exporting import artefacts, certificate
+from maskwright.exporting.alone import with_onnx
+from maskwright.io.read import read_image
+from maskwright.transforms.preprocess import LUMA
+
+from .conftest import scene
 
 KINDS = [("onnx", "fp32"), ("openvino", "fp32"), ("torch", "fp32"), ("onnx", "bf16"), ("openvino", "bf16"), ("torch", "bf16")]
 
@@ -53,6 +59,77 @@ def test_alone_it_answers_as_eager_fp32(exported, alone, run, data, tmp_path, to
     assert "square" in said
 
 
+def photo(path: Path) -> Path:
+    """A picture whose file says that it is to be turned by a quarter."""
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    PIL.Image.fromarray(scene(8)[0]).save(path, quality=95, exif=exif)
+    return path
+
+
+def saved(path: Path, mode: str) -> Path:
+    PIL.Image.fromarray(scene(8)[0]).convert(mode).save(path)
+    return path
+
+
+def deep(path: Path, *, grey: bool) -> Path:
+    pixels = scene(8)[0].astype(np.uint16) * 257
+    path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels[..., 0]) if grey else pixels))
+    return path
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda folder: photo(folder / "photo.jpg"),
+        lambda folder: saved(folder / "grey.png", "L"),
+        lambda folder: saved(folder / "palette.png", "P"),
+        lambda folder: saved(folder / "clear.png", "RGBA"),
+    ],
+    ids=["photo", "grey", "palette", "alpha"],
+)
+def test_alone_it_reads_a_picture_as_we_do(exported, alone, run, tmp_path, draw):
+    picture = draw(tmp_path)
+    alone(exported("onnx", "fp32").folder, picture, tmp_path / "mask.png", tmp_path)
+    found, exact = np.asarray(PIL.Image.open(tmp_path / "mask.png")), maskwright.load(run, exact=True)(picture).labels
+    assert found.shape == exact.shape
+    assert (found == exact).mean() >= 0.9999
+    assert 7 in found
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGB", "RGBA"])
+def test_a_model_of_grey_pictures_gets_grey(tmp_path, mode):
+    picture = saved(tmp_path / "picture.png", mode)
+    ours = read_image(picture).pixels.astype(float) @ ([1] if mode in ("L", "LA") else LUMA)
+    theirs = with_onnx.read(str(picture), 1, "uint8")
+    assert theirs.shape == (1, *ours.shape, 1)
+    assert np.abs(theirs[0, ..., 0] - ours).max() <= 1  # rounded
+
+
+def test_alone_it_refuses_in_a_sentence(exported, alone, data, tmp_path):
+    (tmp_path / "notes.png").write_text("no picture")
+    whole = (data / "val" / "images" / "08.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    for picture, says in (
+        (deep(tmp_path / "grey16.png", grey=True), "it has more than 8 bits a colour, the model takes 8"),
+        (deep(tmp_path / "rgb16.png", grey=False), "it has more than 8 bits a colour, the model takes 8"),
+        (tmp_path / "none.png", "No such file"),
+        (tmp_path / "notes.png", "cannot identify image file"),
+        (tmp_path / "cut.png", "cannot be used"),
+    ):
+        said = alone(exported("onnx", "fp32").folder, picture, tmp_path / "mask.png", tmp_path, ends=2)
+        assert says in said
+        assert len(said.splitlines()) == 1
+    assert not (tmp_path / "mask.png").exists()
+
+
+def test_every_script_reads_alike():
+    scripts = sorted(Path(alone_scripts.__file__).parent.glob("*with_*.py"))
+    found = {path.read_text().partition("def read(")[2].partition("def main(")[0] for path in scripts}
+    assert len(scripts) == 6
+    assert len(found) == 1
+
+
 def test_int8_is_calibrated_and_certified(alone, run, data, tmp_path):
     told: list[tuple[str, int, int]] = []
     made = maskwright.export(
@@ -69,17 +146,35 @@ def test_int8_is_calibrated_and_certified(alone, run, data, tmp_path):
     assert "class ids found: [0, 7]" in alone(made.folder, data / "val" / "images" / "07.png", tmp_path / "m.png", tmp_path)
 
 
+def test_int8_is_not_calibrated_on_the_images_that_judge_it(run, data, tmp_path):
+    shutil.copytree(data / "val", tmp_path / "only" / "val")
+    shutil.copy(data / "classes.yaml", tmp_path / "only")
+    with pytest.raises(InputError, match=r"only: has no split train, and int8 is calibrated on training images; .* with --data"):
+        maskwright.export(run, tmp_path / "only", to="openvino", precision="int8", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("to", ["onnx", "openvino"])
-def test_sixteen_bit_images_go_in_as_they_are(run, data, tmp_path, to):
-    deep = tmp_path / "deep"
-    shutil.copytree(data, deep)
-    for path in deep.glob("*/images/*.png"):
+def test_sixteen_bit_images_go_in_as_they_are(alone, run, data, tmp_path, to):
+    root = tmp_path / "deep"
+    shutil.copytree(data, root)
+    for path in root.glob("*/images/*.png"):
         tifffile.imwrite(path.with_suffix(".tif"), np.asarray(PIL.Image.open(path)).astype(np.uint16) * 257, photometric="rgb")
         path.unlink()
-    made = maskwright.export(run, deep, to=to, out=tmp_path / "out", resamples=10)
+    made = maskwright.export(run, root, to=to, out=tmp_path / "out", resamples=10)
     assert made.certificate["agreement"]["pixels"] >= 0.9999
     facts = json.loads((made.folder / "classes.json").read_text())
     assert (facts["dtype"], facts["value_range"]) == ("uint16", [0, 65535])
+    exact = maskwright.load(run, exact=True)
+    for picture in (root / "val" / "images" / "08.tif", deep(tmp_path / "08.png", grey=False)):
+        alone(made.folder, picture, tmp_path / "mask.png", tmp_path)
+        assert (np.asarray(PIL.Image.open(tmp_path / "mask.png")) == exact(picture).labels).mean() >= 0.9999
+    shallow = data / "val" / "images" / "08.png"
+    said = alone(made.folder, shallow, tmp_path / "mask.png", tmp_path, ends=2)
+    assert "08.png cannot be used: it is uint8 of shape (74, 54, 3), the model takes uint16 with 3 channel(s)" in said
+    for name in ("none.tif", "empty.tif"):
+        (tmp_path / "empty.tif").touch()
+        assert len(alone(made.folder, tmp_path / name, tmp_path / "mask.png", tmp_path, ends=2).splitlines()) == 1
 
 
 @pytest.mark.parametrize(("to", "precision"), KINDS[:3])
@@ -128,6 +223,14 @@ def test_no_pickle_is_inside_a_pt2(exported):
         if data[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"PK") and "weight_" not in name
     ] == []
     assert not any(b'"use_pickle": true' in data for name, data in held.items() if name.endswith(".json"))
+
+
+@pytest.mark.parametrize("hw", [(1, 1), (3, 70), (60, 4), (5, 5)])
+@pytest.mark.parametrize("to", ["onnx", "openvino", "torch"])
+def test_no_image_is_too_small(exported, run, to, hw):
+    pixels = scene(0)[0][: hw[0], : hw[1]]
+    (found,) = artefacts.TARGETS[to].load(exported(to, "fp32").files[-1], "fp32")(pixels[None])
+    assert (found[0] == maskwright.load(run, exact=True)(pixels).labels).all()
 
 
 @pytest.mark.parametrize("to", ["onnx", "openvino"])
@@ -228,6 +331,9 @@ def test_only_an_export_is_replaced(run, data, tmp_path):
         ({"to": "onnx", "precision": "int8"}, r"--precision 'int8' cannot be had with --to onnx"),
         ({"to": "torch", "triton": True}, r"--triton needs --to onnx or openvino"),
         ({"to": "torch", "split": "no"}, r"no"),
+        ({"to": "torch", "tolerance": float("nan")}, r"--tolerance nan: expected points that the score may fall by, from 0 to"),
+        ({"to": "torch", "tolerance": float("inf")}, r"--tolerance inf: expected points"),
+        ({"to": "torch", "tolerance": -0.1}, r"--tolerance -0\.1: expected points"),
     ],
 )
 def test_wrong_wishes(run, data, tmp_path, given, message):
@@ -244,6 +350,21 @@ def test_a_folder_that_is_no_run(data, tmp_path):
 def test_data_that_is_not_known(run, tmp_path):
     with pytest.raises(InputError, match=r"does not say what it was trained on; name labelled images with --data"):
         maskwright.export(run, to="torch", out=tmp_path / "out")
+
+
+def test_what_masks_store_is_said_where_the_data_does_not(run, data, tmp_path):
+    """Masks with 255 for the square, which the run's own classes leave out as ignored."""
+    bare = tmp_path / "bare"
+    shutil.copytree(data, bare)
+    (bare / "classes.yaml").unlink()
+    for path in bare.glob("*/masks/*.png"):
+        PIL.Image.fromarray(np.where(np.asarray(PIL.Image.open(path)) == 7, 255, 0).astype(np.uint8)).save(path)
+    with pytest.raises(InputError, match=r"say with --classes what the files store"):
+        maskwright.export(run, bare, to="torch", out=tmp_path / "out")
+    stored = maskwright.ClassMap((0, 7), ("background", "square"), values=((0,), (255,)), ignore_values=())
+    (tmp_path / "stored.yaml").write_text(stored.to_yaml())
+    made = maskwright.export(run, bare, to="torch", classes=tmp_path / "stored.yaml", out=tmp_path / "out", resamples=10)
+    assert made.certificate["scores"]["mean_iou"]["before"]["value"] > 0.7
 
 
 def test_images_of_two_kinds_are_named(run, data, tmp_path):

@@ -20,6 +20,8 @@ from maskwright.checkpoint import Manifest, save_checkpoint
 from maskwright.classes import ClassMap
 from maskwright.errors import InputError
 from maskwright.exporting import objects
+from maskwright.exporting.graphs import of_every_size
+from maskwright.inference.converting import free_axes, traced
 from maskwright.inference.object_graph import ObjectGraph
 from maskwright.inference.predictor import Predictor
 from maskwright.inference.quantising import LAYERS
@@ -95,6 +97,19 @@ def test_exported_it_runs_alone_and_is_certified(alone, object_run, objects_fold
     assert set(np.unique(painted)) <= {0, 1, 2}
     assert painted.any()
     assert json.loads((made.folder / "classes.json").read_text())["output"].startswith("boxes: (n, 4)")
+    PIL.Image.open(picture).convert("L").crop((0, 0, 40, 9)).save(tmp_path / "small.png")
+    alone(made.folder, tmp_path / "small.png", tmp_path / "mask.png", tmp_path)
+    assert np.asarray(PIL.Image.open(tmp_path / "mask.png")).shape == (9, 40)
+
+
+@torch.no_grad()
+def test_a_pt2_takes_images_in_which_nothing_is_found():
+    model = net()
+    model.least_score = 1.5  # nothing is as sure
+    graph = ObjectGraph(model, PREPROCESS, CLASSES)
+    program = of_every_size(traced(graph, (torch.zeros(1, 96, 72, 3, dtype=torch.uint8),), (free_axes(1, 2),)))
+    found = program.module()(torch.randint(0, 256, (1, 30, 91, 3), dtype=torch.uint8))
+    assert [tuple(part.shape) for part in found] == [(0, 4), (0,), (0,), (0, 28, 28)]
 
 
 @pytest.fixture(scope="module")

@@ -1,24 +1,49 @@
-"""Find the objects of one picture with model.xml. Needs openvino, numpy and Pillow: python predict.py picture.png mask.png"""
+"""Find the objects of one picture with model.xml: python predict.py picture.png mask.png
+
+Needs openvino, numpy and Pillow. Takes every file that Pillow opens, with 8 bits a colour, and turns photos upright.
+A model of other pictures (see dtype and channels in classes.json) takes just those, as PNG or TIFF, and needs imagecodecs.
+"""
 
 import sys
 from pathlib import Path
 
 import numpy as np
 import openvino
-from PIL import Image
+from PIL import Image, ImageOps
+
+
+def read(picture: str, channels: int, dtype: str) -> np.ndarray:
+    """(1, height, width, channels), upright and of the type that the model takes; what cannot be brought to it is refused."""
+    try:
+        if dtype == "uint8" and channels in (1, 3):
+            image = Image.open(picture)
+            if image.mode[0] in "IF" or ";16" in str(image.tile):
+                raise ValueError("it has more than 8 bits a colour, the model takes 8")
+            pixels = np.array(ImageOps.exif_transpose(image).convert("RGB" if channels == 3 else "L"))
+        else:
+            import imagecodecs  # Pillow would cut deep colours to 8 bits
+
+            pixels = imagecodecs.imread(picture)
+        pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+        if (pixels.shape[2:], pixels.dtype) != ((channels,), np.dtype(dtype)):
+            raise ValueError(f"it is {pixels.dtype} of shape {pixels.shape}, the model takes {dtype} with {channels} channel(s)")
+    except (OSError, SyntaxError, ValueError, UnboundLocalError) as error:  # the last is imagecodecs' word for an empty file
+        print(f"{picture} cannot be used: {str(error).splitlines()[0]}", file=sys.stderr)
+        sys.exit(2)
+    return pixels[None]
 
 
 def main(picture: str, mask: str) -> None:
     core = openvino.Core()
     model = core.read_model(Path(__file__).with_name("model.xml"))
-    hint = "bf16" if model.get_rt_info(["maskwright", "precision"]).astype(str) == "bf16" else "f32"
+    names = ("precision", "channels", "dtype", "classes")
+    precision, channels, dtype, classes = (model.get_rt_info(["maskwright", name]).astype(str) for name in names)
+    hint = "bf16" if precision == "bf16" else "f32"
     find = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": hint})
-    channels = model.input(0).partial_shape[3].get_length()
-    image = Image.open(picture)
-    pixels = np.asarray(image.convert("RGB") if channels == 3 else image)
-    answer = find(pixels.reshape(1, image.height, image.width, channels))
+    image = read(picture, int(channels), dtype)
+    answer = find(image)
     found = [answer[name] for name in ("boxes", "scores", "labels", "masks")]
-    painted = np.zeros((image.height, image.width), np.uint16)
+    painted = np.zeros(image.shape[1:3], np.uint16)
     for box, score, label, small in list(zip(*found, strict=True))[::-1]:  # the likeliest last, on top
         left, top, right, bottom = (round(float(side)) for side in box)
         if score < 0.5 or right <= left or bottom <= top:
@@ -27,7 +52,7 @@ def main(picture: str, mask: str) -> None:
         painted[top:bottom, left:right][inside] = label
         print(f"class {label}, score {score:.3f}, box {left} {top} {right} {bottom}")
     Image.fromarray(painted).save(mask)
-    print("classes:", model.get_rt_info(["maskwright", "classes"]).astype(str))
+    print("classes:", classes)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Find the objects of one picture with model.pt2: python predict.py picture.png mask.png
 
-Needs torch, torchvision, numpy and Pillow.
+Needs torch, torchvision, numpy and Pillow. Takes every file that Pillow opens, with 8 bits a colour, and turns photos upright.
+A model of other pictures (see dtype and channels in classes.json) takes just those, as PNG or TIFF, and needs imagecodecs.
 """
 
 import json
@@ -10,19 +11,38 @@ from pathlib import Path
 import numpy as np
 import torch
 import torchvision  # noqa: F401  # the graph calls its nms
-from PIL import Image
+from PIL import Image, ImageOps
+
+
+def read(picture: str, channels: int, dtype: str) -> np.ndarray:
+    """(1, height, width, channels), upright and of the type that the model takes; what cannot be brought to it is refused."""
+    try:
+        if dtype == "uint8" and channels in (1, 3):
+            image = Image.open(picture)
+            if image.mode[0] in "IF" or ";16" in str(image.tile):
+                raise ValueError("it has more than 8 bits a colour, the model takes 8")
+            pixels = np.array(ImageOps.exif_transpose(image).convert("RGB" if channels == 3 else "L"))
+        else:
+            import imagecodecs  # Pillow would cut deep colours to 8 bits
+
+            pixels = imagecodecs.imread(picture)
+        pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+        if (pixels.shape[2:], pixels.dtype) != ((channels,), np.dtype(dtype)):
+            raise ValueError(f"it is {pixels.dtype} of shape {pixels.shape}, the model takes {dtype} with {channels} channel(s)")
+    except (OSError, SyntaxError, ValueError, UnboundLocalError) as error:  # the last is imagecodecs' word for an empty file
+        print(f"{picture} cannot be used: {str(error).splitlines()[0]}", file=sys.stderr)
+        sys.exit(2)
+    return pixels[None]
 
 
 def main(picture: str, mask: str) -> None:
     files = {"classes.json": ""}
     find = torch.export.load(Path(__file__).with_name("model.pt2"), extra_files=files).module()
     facts = json.loads(files["classes.json"])
-    channels = facts["channels"]
-    image = Image.open(picture)
-    pixels = np.array(image.convert("RGB") if channels == 3 else image)
+    image = read(picture, facts["channels"], facts["dtype"])
     with torch.inference_mode():
-        found = [t.numpy() for t in find(torch.from_numpy(pixels.reshape(1, image.height, image.width, channels)))]
-    painted = np.zeros((image.height, image.width), np.uint16)
+        found = [t.numpy() for t in find(torch.from_numpy(image))]
+    painted = np.zeros(image.shape[1:3], np.uint16)
     for box, score, label, small in list(zip(*found, strict=True))[::-1]:  # the likeliest last, on top
         left, top, right, bottom = (round(float(side)) for side in box)
         if score < 0.5 or right <= left or bottom <= top:

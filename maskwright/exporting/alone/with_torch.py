@@ -1,4 +1,8 @@
-"""Segment one picture with model.pt2. Needs torch, numpy and Pillow: python predict.py picture.png mask.png"""
+"""Segment one picture with model.pt2: python predict.py picture.png mask.png
+
+Needs torch, numpy and Pillow. Takes every file that Pillow opens, with 8 bits a colour, and turns photos upright.
+A model of other pictures (see dtype and channels in classes.json) takes just those, as PNG or TIFF, and needs imagecodecs.
+"""
 
 import json
 import sys
@@ -6,18 +10,37 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
+
+
+def read(picture: str, channels: int, dtype: str) -> np.ndarray:
+    """(1, height, width, channels), upright and of the type that the model takes; what cannot be brought to it is refused."""
+    try:
+        if dtype == "uint8" and channels in (1, 3):
+            image = Image.open(picture)
+            if image.mode[0] in "IF" or ";16" in str(image.tile):
+                raise ValueError("it has more than 8 bits a colour, the model takes 8")
+            pixels = np.array(ImageOps.exif_transpose(image).convert("RGB" if channels == 3 else "L"))
+        else:
+            import imagecodecs  # Pillow would cut deep colours to 8 bits
+
+            pixels = imagecodecs.imread(picture)
+        pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+        if (pixels.shape[2:], pixels.dtype) != ((channels,), np.dtype(dtype)):
+            raise ValueError(f"it is {pixels.dtype} of shape {pixels.shape}, the model takes {dtype} with {channels} channel(s)")
+    except (OSError, SyntaxError, ValueError, UnboundLocalError) as error:  # the last is imagecodecs' word for an empty file
+        print(f"{picture} cannot be used: {str(error).splitlines()[0]}", file=sys.stderr)
+        sys.exit(2)
+    return pixels[None]
 
 
 def main(picture: str, mask: str) -> None:
     files = {"classes.json": ""}
     program = torch.export.load(Path(__file__).with_name("model.pt2"), extra_files=files)
     facts = json.loads(files["classes.json"])
-    channels = facts["channels"]
-    image = Image.open(picture)
-    pixels = np.array(image.convert("RGB") if channels == 3 else image)
+    image = read(picture, facts["channels"], facts["dtype"])
     with torch.inference_mode():
-        labels = program.module()(torch.from_numpy(pixels.reshape(1, image.height, image.width, channels)))[0].numpy()
+        labels = program.module()(torch.from_numpy(image))[0].numpy()
     Image.fromarray(labels).save(mask)
     print("class ids found:", np.unique(labels).tolist(), "of", facts["classes"])
 
