@@ -35,6 +35,7 @@ from maskwright.progress import Report, Stages, of_stage
 from maskwright.published import is_published
 
 CERTIFICATE = "certificate.json"
+READS = "from maskwright.exporting.alone.pictures import read\n"  # in whose place the function itself stands in an export
 OF_OBJECTS = (
     "boxes: (n, 4) xyxy in pixels; scores: (n); labels: (n) class ids; masks: (n, 28, 28) in [0, 1], to be resized to the box"
 )
@@ -214,8 +215,10 @@ def _said(run: str | Path, to: str, precision: str, short: list[str], pairs: tup
 
 def _write_example(folder: Path, to: str, *, objects: bool) -> None:
     name = f"objects_with_{to}.py" if objects else f"with_{to}.py"
-    script = files("maskwright.exporting.alone").joinpath(name).read_text(encoding="utf-8")
-    (folder / "predict.py").write_text(script, encoding="utf-8")
+    alone = files("maskwright.exporting.alone")
+    script, pictures = (alone.joinpath(file).read_text(encoding="utf-8") for file in (name, "pictures.py"))
+    read = pictures[pictures.index("\ndef read(") :]
+    (folder / "predict.py").write_text(script.replace(READS, read), encoding="utf-8")
 
 
 def _sha256(path: Path) -> str:

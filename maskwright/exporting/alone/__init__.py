@@ -1,1 +1,1 @@
-"""One script for each target that runs its artefact with nothing of ours: copied beside it as predict.py."""
+"""One script for each target that runs its artefact with nothing of ours: written beside it as predict.py."""

@@ -9,28 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from PIL import Image, ImageOps
+from PIL import Image
 
-
-def read(picture: str, channels: int, dtype: str) -> np.ndarray:
-    """(1, height, width, channels), upright and of the type that the model takes; what cannot be brought to it is refused."""
-    try:
-        if dtype == "uint8" and channels in (1, 3):
-            image = Image.open(picture)
-            if image.mode[0] in "IF" or ";16" in str(image.tile):
-                raise ValueError("it has more than 8 bits a colour, the model takes 8")
-            pixels = np.array(ImageOps.exif_transpose(image).convert("RGB" if channels == 3 else "L"))
-        else:
-            import imagecodecs  # Pillow would cut deep colours to 8 bits
-
-            pixels = imagecodecs.imread(picture)
-        pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-        if (pixels.shape[2:], pixels.dtype) != ((channels,), np.dtype(dtype)):
-            raise ValueError(f"it is {pixels.dtype} of shape {pixels.shape}, the model takes {dtype} with {channels} channel(s)")
-    except (OSError, SyntaxError, ValueError, UnboundLocalError) as error:  # the last is imagecodecs' word for an empty file
-        print(f"{picture} cannot be used: {str(error).splitlines()[0]}", file=sys.stderr)
-        sys.exit(2)
-    return pixels[None]
+from maskwright.exporting.alone.pictures import read
 
 
 def main(picture: str, mask: str) -> None:
