@@ -140,5 +140,6 @@ def computing(settings: ExitStack, device: torch.device, precision: str, exact: 
     if exact and device.type == "cuda":
         settings.enter_context(torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False))
     # In fp32 as well: the caller may compute in another one. A recorded pass (replay.py) must find no weight converted before.
-    lowered = torch.autocast(device.type, _DTYPES[precision], enabled=precision != "fp32", cache_enabled=False)
-    settings.enter_context(lowered)
+    lowers = precision != "fp32"
+    lowered = _DTYPES[precision] if lowers else torch.bfloat16  # older torch warns of fp32, even where it is not enabled
+    settings.enter_context(torch.autocast(device.type, lowered, enabled=lowers, cache_enabled=False))

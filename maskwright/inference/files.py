@@ -117,7 +117,7 @@ def predict_files(
     blur_background_px = None if blur_background_px is None else _blur(predictor, float(blur_background_px))
     wishes = {"overlay": overlay, "probabilities": probabilities, "stored_orientation": stored_orientation, "formats": formats}
     wishes |= {"blur_background_px": blur_background_px, "vector_crs": vector_crs, "simplify": float(simplify)}
-    journal = Journal(out, job_of(predictor, given, slice_axis=slice_axis, **wishes))
+    journal = Journal(out, job_of(predictor, given, slice_axis=slice_axis, **wishes), overwrite=overwrite)
     if workers < 1:
         raise InputError(f"workers={workers}: expected one or more.")
     if slice_axis not in AXES:
@@ -193,8 +193,8 @@ def predict_files(
         )
         answers = (*kept.values(), *done, *(one.file for one in measured), *(one.file for one in answered))
         unanswered = (*failed, *unread, *broken, *too_large)
-        if not (unanswered and (answers or watched)):
-            journal.remove()  # else it stays, for the same command to answer the rest when it is given again
+        # It stays for the same command, which then answers the rest.
+        journal.end() if unanswered and (answers or watched) else journal.remove()
     already = len(kept) + len(volumes.kept) + len(watched_before)
     return PredictReport(
         answers,

@@ -14,7 +14,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from threading import Lock
@@ -29,6 +29,7 @@ from maskwright.inference.predictor import Predictor
 from maskwright.io.write import explanation
 
 Job = Mapping[str, Any]
+ENDED = '{"ended": true}'
 
 
 def job_of(predictor: Predictor, sources: Sequence[Path], **wishes: Any) -> Job:
@@ -57,6 +58,7 @@ class Journal:
 
     Args:
         out: the folder of answers, which need not be there yet
+        overwrite: answer all anew where the command ended, as far as it came; one that was interrupted goes on all the same
 
     Attributes:
         going_on: the same command has left something to do
@@ -65,14 +67,15 @@ class Journal:
         InputError: begin: the same command is running; any: the journal cannot be read or written.
     """
 
-    def __init__(self, out: Path, job: Job) -> None:
+    def __init__(self, out: Path, job: Job, *, overwrite: bool = False) -> None:
         self._out, self._job, self._file, self._lock = out, job, _file(out, job), Lock()
         try:
             self._made, self.going_on = not out.exists(), self._file.is_file()
             self._text = self._file.read_text(encoding="utf-8", errors="replace") if self.going_on else ""
         except OSError as error:
             raise InputError(explanation(self._out, error)) from error
-        self._lines, self._files, self._begun = _read(self._text)
+        self._anew = overwrite and self._text.rstrip().endswith(ENDED)
+        self._lines, self._files, self._begun = _read("" if self._anew else self._text)
         self._seen: dict[str, str] = {}
         self._open: FileIO | None = None
 
@@ -123,7 +126,9 @@ class Journal:
         if other:
             self._close()
             raise InputError(f"{self._out}: the same command is running there; wait for it, or give another folder with --out.")
-        if not self.going_on:
+        if self._anew and self._open:
+            self._open.truncate(0)
+        if self._anew or not self.going_on:
             self._add(self._job)
 
     def writes(self, target: Path, files: Sequence[Path]) -> None:
@@ -133,6 +138,22 @@ class Journal:
             target: as answered was told
         """
         self._add({"target": self._name(target), "begun": [self._name(file) for file in files]})
+
+    @contextmanager
+    def taken_back(self, target: Path) -> Iterator[None]:
+        """An answer that fails inside has no file that this command may replace: what lies there later is somebody's."""
+        try:
+            yield
+        except Exception:
+            self.writes(target, [])
+            raise
+
+    @contextmanager
+    def writing(self, target: Path, files: Sequence[Path]) -> Iterator[None]:
+        """As writes, for as long as it goes well."""
+        with self.taken_back(target):
+            self.writes(target, files)
+            yield
 
     def finish(self, target: Path, files: Sequence[Path], **said: Any) -> None:
         """An answer is whole, in these files.
@@ -144,6 +165,10 @@ class Journal:
         name = self._name(target)
         written = {self._name(file): stamp(file) for file in files}
         self._add({"target": name, "source": self._seen.get(name, ""), "files": written, "said": said})
+
+    def end(self) -> None:
+        """All was tried; what failed is left for the same command."""
+        self._add(json.loads(ENDED))
 
     def remove(self) -> None:
         """Nothing is left to go on with."""

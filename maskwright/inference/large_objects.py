@@ -30,6 +30,7 @@ from maskwright.instances import Instances
 from maskwright.io.large_masks import Rows, write_large_ids, write_large_tiff, write_large_zarr
 from maskwright.io.measured import Measured
 from maskwright.io.windows import ZARR_SUFFIX
+from maskwright.ops.coverage import shapely_for
 from maskwright.result import LABELS
 from maskwright.transforms import Frame
 
@@ -62,6 +63,8 @@ class LargeObjects(Windowed[Instances]):
         # A wish that cannot be had is refused before any work.
         self.place = place_for(place, vector_crs, str(source.image.path), default=WGS84) if GEOJSON in formats else None
         self.stated = stated_crs(source.image.path, self.place) if self.place else ""
+        if self.place and self.place.crs is not None:
+            shapely_for("writing polygons")  # missing, it is said before the work
         self.formats = [name for name in LARGE_FORMATS if name in formats]
         view = view_of_objects(predictor.preprocess, hw, predictor.tile, predictor.overlap)
         super().__init__(predictor, source, target, view, np.dtype(np.uint8), overlay=overlay)

@@ -107,7 +107,7 @@ class LargeWork:
                 target = job.folder / job.name
                 places = places_of(job, endings)
                 wishes["writing"] = partial(journal.writes, target, places)
-                with none_or_all(places):
+                with journal.taken_back(target), none_or_all(places):
                     report = predict_large(predictor, job.source, target, progress, **wishes)
                 journal.finish(target, report.files, **({} if report.counts is None else {"counts": report.counts}))
                 reports.append(report)

@@ -96,7 +96,7 @@ class Part:
         if not self._is_ours():
             self._hold.close()
             raise InputError(f"{target}: another command is writing this answer; wait for it, or give another folder with --out.")
-        with self.explained():
+        with self._let_go(), self.explained():
             self.rows_done = self._found()
             if not self.rows_done:
                 self._empty()
@@ -104,6 +104,15 @@ class Part:
             self._raw = Raw(self.folder / "labels.raw", hw, dtype)
             if not self.rows_done:
                 self.commit(0)
+
+    @contextmanager
+    def _let_go(self) -> Iterator[None]:
+        """What fails at the start holds nothing."""
+        try:
+            yield
+        except BaseException:
+            self._hold.close()
+            raise
 
     def write(self, rows: slice, cols: slice, labels: NDArray[Any]) -> None:
         """Put labels (h, w) where they belong."""

@@ -95,21 +95,20 @@ class PictureWork:
 
     def _write(self, journal: Journal, endings: Sequence[str], job: Job, found: Segmentation) -> Path:
         found = replace(as_stored(found) if self.stored_orientation else found, name=job.name)
-        if found.instances is not None:
-            names = Counter(found.instances.names)
-            classes = [n for i, n in zip(found.classes.ids, found.classes.names, strict=True) if i != found.classes.background]
-            self.counts[str(job.source)] = {name: names[name] for name in classes}
-        for remark in found.image.remarks if found.image else ():
-            self.remarked.setdefault(remark, []).append(job.source)
         target, places = job.folder / job.name, places_of(job, endings)
-        journal.writes(target, places)
-        with none_or_all(places):
+        with journal.writing(target, places), none_or_all(places):
             written = found.save(
                 job.folder, overlay=self.overlay, probabilities=self.probabilities, formats=self.formats, **self.drawing
             )
             if self.blur_background_px is not None:
                 written.append(job.folder / f"{job.name}_blurred.png")
                 write_png(written[-1], found.blur_background(self.blur_background_px))
+        for remark in found.image.remarks if found.image else ():
+            self.remarked.setdefault(remark, []).append(job.source)
+        if found.instances is not None:
+            names = Counter(found.instances.names)
+            classes = [n for i, n in zip(found.classes.ids, found.classes.names, strict=True) if i != found.classes.background]
+            self.counts[str(job.source)] = {name: names[name] for name in classes}
         if written:
             counts = self.counts.get(str(job.source))
             journal.finish(target, written, **({} if counts is None else {"counts": counts}))

@@ -254,7 +254,7 @@ class Predictor:
                 go through the network together, if that was measured to be quicker (prepare)
             readers: threads that read; as many images and one more are held in memory, and those that go together
 
-        An array may be filled anew with the next frame once the next one is asked for: it is copied.
+        An array or a Pillow image may be filled anew once the next one is asked for: it is copied.
         """
         if on_error not in ("raise", "yield"):
             raise InputError(f"on_error is {on_error!r}; known: 'raise', 'yield'.")
@@ -312,7 +312,7 @@ class Predictor:
         """What can be done in a thread of its own: the whole answer of a graph, else the image read, and prepared as a whole."""
         image = read_image(source)
         doubt = self.preprocess.doubt(image)
-        if doubt:
+        if doubt and doubt not in image.remarks:
             image = replace(image, remarks=(*image.remarks, doubt))
         if self.finds_objects and comes_in_tiles(self.preprocess, image.hw, self.tile):
             return image
@@ -425,9 +425,7 @@ def _ahead(
     try:
         try:
             for source in sources:
-                # A camera fills one array again and again, while the threads still read it.
-                source = source.copy() if isinstance(source, np.ndarray) else source
-                waiting.append((source, pool.submit(prepare, source)))
+                waiting.append((source, _submitted(pool, prepare, source)))
                 if len(waiting) > readers:
                     yield waiting.popleft()
         except Exception:  # of the sources: what came before is answered first
@@ -436,6 +434,24 @@ def _ahead(
         yield from waiting
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _submitted(pool: ThreadPoolExecutor, prepare: Callable[[Source], T], source: Source) -> Future[T]:
+    try:
+        return pool.submit(prepare, _held(source))
+    except (InputError, OSError) as error:
+        failed: Future[T] = Future()
+        failed.set_exception(error)
+        return failed
+
+
+def _held(source: Source) -> Source:
+    """What stays as it is while threads read it: cameras fill one array again and again, and the pictures of a film are one."""
+    if isinstance(source, PIL.Image.Image):
+        return read_image(source)
+    if isinstance(source, Image) and source.path is None:
+        return replace(source, pixels=source.pixels.copy())
+    return source.copy() if isinstance(source, np.ndarray) else source
 
 
 def _name(source: Source) -> str:

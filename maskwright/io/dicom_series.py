@@ -75,7 +75,10 @@ class DicomVolume(Volume):
     @cached_property
     def _range(self) -> tuple[float, float] | None:
         """The range of all slices together: each may have a slope of its own (PET), and equal values are to look equal."""
-        ranges = [range_of(header, frame) for header, frame in self._slices()]
+        ranges = []
+        for k, (header, frame) in enumerate(self._slices()):
+            with damage_said(self.files[min(k, len(self.files) - 1)]):
+                ranges.append(range_of(header, frame))
         known = [ends for ends in ranges if ends is not None]
         return (min(e[0] for e in known), max(e[1] for e in known)) if len(known) == len(ranges) else None
 
@@ -231,21 +234,19 @@ def series_in(folder: Path, files: Iterable[Path]) -> tuple[list[DicomVolume], l
     """The volumes that DICOM files make up, and the files or series that make none, each with the reason in one sentence.
 
     Files that state no position (X-rays) and files with frames are volumes of their own. Segmentations lying among the images
-    are left aside without a word; alone they make no volume. A file copied twice counts once.
+    are left aside without a word. A file copied twice counts once.
 
     Raises:
         MissingExtraError: pydicom is not installed.
     """
     by_series: dict[str, dict[str, tuple[Path, Dataset]]] = {}
     failed: list[tuple[Path, str]] = []
-    aside: list[Path] = []
     unplaced: dict[str, list[Path]] = {}
     for file in files:
         try:
             header = read_header(file)
             with damage_said(file):
                 if header.get("SOPClassUID") in SEGMENTATIONS:
-                    aside.append(file)
                     continue
                 check_picture(file, header)
                 several, placed = frames_of(header) > 1, position_of(header) is not None
@@ -257,8 +258,6 @@ def series_in(folder: Path, files: Iterable[Path]) -> tuple[list[DicomVolume], l
             unplaced.setdefault(series, []).append(file)
         key = series if placed and not several else str(header.get("SOPInstanceUID", file))
         by_series.setdefault(key, {}).setdefault(str(header.get("SOPInstanceUID", file)), (file, header))
-    if not by_series:
-        failed += [(file, f"{file}: holds a segmentation, no image; give the images that it was made of.") for file in aside]
     return _volumes(folder, by_series, unplaced, failed), failed
 
 

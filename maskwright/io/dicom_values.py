@@ -128,7 +128,7 @@ def _masked(header: Dataset, stored: NDArray[Any]) -> NDArray[Any]:
         return stored
     spare = 8 * stored.dtype.itemsize - int(header.get("BitsStored") or 8 * stored.dtype.itemsize)
     # Shifted up and down again, the sign bit fills the unused bits, whether or not the writer had done so.
-    return (stored << spare) >> spare if spare else stored
+    return (stored << spare) >> spare if spare > 0 else stored
 
 
 def _transform(header: Dataset, frame: int) -> Dataset:

@@ -6,6 +6,7 @@ projections that no EPSG code names, and writes cloud-optimised files.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from maskwright.io.georeference import (
     keys_of,
     read_georeference,
 )
-from maskwright.io.sidecars import mask_beside, with_world_file, world_file
+from maskwright.io.sidecars import NO_MASK, mask_beside, with_world_file, world_file
 from maskwright.io.write import atomic, write_bytes
 
 ALPHA = (1, 2)
@@ -157,8 +158,9 @@ def covered(
         return np.asarray(mask.asarray() != 0), ()
     beside, remarks = mask_beside(path, pixels.shape[:2])
     if beside is not None:
-        with beside:
+        with beside, suppress(OSError, ValueError, RuntimeError, IndexError):  # damaged
             return np.asarray(beside.pages[0].asarray() != 0), remarks
+        remarks = NO_MASK
     band = alpha_band(page)
     return np.asarray(pixels[:, :, band] != 0) if band is not None and pixels.ndim == 3 else None, remarks
 

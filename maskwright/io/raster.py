@@ -65,7 +65,7 @@ def opened_picture(picture: PIL.Image.Image) -> Decoded:
     try:
         pixels, palette, top = _pixels(picture, b"")
         orientation = _orientation(picture)
-    except BROKEN as error:
+    except (*BROKEN, AssertionError) as error:  # Pillow asserts that the file behind it is still open
         raise FormatError(f"the Pillow image is cut short or damaged ({error}). Copy or download its file again.") from error
     return Decoded(np.ascontiguousarray(upright(pixels, orientation)), palette, top, False, orientation)
 
@@ -94,8 +94,9 @@ def _pixels(picture: PIL.Image.Image, data: bytes) -> tuple[NDArray[Any], NDArra
     if picture.mode in ("LA", "RGBA"):
         return np.asarray(picture)[..., : -1 if picture.mode == "RGBA" else 1], None, None
     if picture.mode == "I":
-        # Pillow widens 16-bit PGM; no format here holds more than 16 bits.
-        return np.asarray(picture).astype(np.uint16 if data else np.int32), None, None
+        # Pillow widens 16-bit PGM; no format here holds more than 16 bits, a picture made in memory may.
+        values = np.asarray(picture)
+        return values if values.size and (values.min() < 0 or values.max() >> 16) else values.astype(np.uint16), None, None
     if picture.mode in ("L", "RGB") or picture.mode.startswith(("I;16", "F")):
         return np.asarray(picture), None, None
     return np.asarray(picture.convert("RGB")), None, None

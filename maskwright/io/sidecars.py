@@ -21,6 +21,7 @@ from maskwright.io.georeference import (
 )
 
 DOUBLE = 12
+NO_MASK = ("has a mask file beside it (.msk) that is damaged, or not one band of the image's size; it is not used.",)
 WORLD_BYTES = 1000  # far more than six numbers take
 
 
@@ -60,7 +61,7 @@ def mask_beside(path: Path, hw: tuple[int, ...]) -> tuple[tifffile.TiffFile | No
         tiff.close()
     except (tifffile.TiffFileError, OSError, ValueError, IndexError):
         pass  # damaged
-    return None, ("has a mask file beside it (.msk) that is damaged, or not one band of the image's size; it is not used.",)
+    return None, NO_MASK
 
 
 def _is_whole_mask(tiff: tifffile.TiffFile, hw: tuple[int, ...]) -> bool:

@@ -68,7 +68,7 @@ class TiffWindows:
             self.covers = self._alpha is not None or self._mask is not None or self._void_number is not None
             if mask is not None:
                 _check_whole(Path(mask.parent.filehandle.path), mask, mask)
-            if self.voids and len(pages) == 1:
+            if self.voids and len(pages) == 1 and alpha_band(self._page) is not None:
                 self.remarks = (*self.remarks, *doubted_alpha(self._samples.read(*_middle(self.hw)), self._page))
             first = self.read(slice(0, 1), slice(0, 1))
         except BROKEN as error:

@@ -74,6 +74,9 @@ def volumes_among(files: Iterable[Path], axis: str = "auto") -> tuple[list[Volum
             series, wrong = [], [(dicoms[0], str(error))]
         found += series
         failed += wrong
+    if not (found or failed):
+        left = [dicoms[0] for dicoms in by_folder.values()]
+        failed = [(file, f"{file}: holds a segmentation, no image; give the images that it was made of.") for file in left]
     return found, failed
 
 

@@ -27,6 +27,7 @@ LETTERS = {
     **dict.fromkeys(("x", "lon", "longitude"), "x"),
     **dict.fromkeys(("c", "channel", "channels", "band", "bands"), "c"),
 }
+STACKED = ("t", "time", "date", "z", "depth", "level", "slice", "height", "altitude", "plane")  # pictures over each other
 BROKEN = (OSError, ValueError, KeyError, TypeError, RuntimeError, IndexError)
 
 
@@ -134,6 +135,9 @@ def _order(path: Path, shape: tuple[int, ...], names: Sequence[str]) -> str:
     is_named = len(names) == len(shape)
     if is_named:
         order = "".join(LETTERS.get(name, "1") for name in names)
+        others = [k for k, n in enumerate(shape) if n > 1 and order[k] == "1" and names[k] not in STACKED]
+        if len(others) == 1 and "c" not in order:  # rgb, wavelength and what else bands are called
+            order = f"{order[: others[0]]}c{order[others[0] + 1 :]}"
     elif len(shape) == 2:
         order = "yx"
     elif len(shape) == 3:

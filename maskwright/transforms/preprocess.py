@@ -19,6 +19,7 @@ from torch import Tensor
 
 from maskwright.errors import InputError
 from maskwright.io.image import Image, nominal_range
+from maskwright.io.volume import slice_of
 
 MOST_ZOOM = 16
 # The tracer follows these through free sizes, which Python's own min and max would fix.
@@ -148,8 +149,10 @@ class Preprocess:
             told = "its floats go beyond 0 to 1, so their lowest and highest became black and white; give 0 to 255 as uint8."
             return None if image.value_range == (0.0, 1.0) else told
         told = f"as {pixels.dtype} it is all but black, for no value is above 255; give values of 8 bits as uint8."
-        narrow = image.value_range == nominal_range(pixels) and pixels.min() >= 0 and pixels.max() <= np.iinfo(np.uint8).max
-        return told if narrow else None
+        # A slice may well be all but black; what is asked is about the whole.
+        is_slice = image.path is not None and slice_of(image.path) is not None
+        full = not is_slice and image.value_range == nominal_range(pixels)
+        return told if full and pixels.min() >= 0 and pixels.max() <= np.iinfo(np.uint8).max else None
 
     def ends(self, image: Image) -> tuple[float, float]:
         """The values of an image that become 0 and 1, before mean and std."""

@@ -19,6 +19,7 @@ from maskwright.inference.journal import Journal, interrupted_in, job_of, stamp
 from maskwright.inference.predictor import Predictor
 from maskwright.io.masks import read_mask
 from maskwright.io.write import write_png
+from maskwright.result import Segmentation
 
 
 @pytest.fixture(scope="module")
@@ -339,3 +340,28 @@ def test_the_command_says_that_it_may_be_given_again(run, images, tmp_path, monk
         assert (ended.value.code or 0) == code
         assert f"predictions/in: {said}" in told.out
         assert ("The same command again tries what failed" in told.err) == bool(code)
+
+
+def test_a_mask_that_is_drawn_in_the_place_of_a_failed_answer_is_not_replaced(predictor, images, tmp_path, monkeypatch):
+    save = Segmentation.save
+
+    def refuses(found, *args, **wishes):
+        if found.name == "3":
+            raise InputError("no")
+        return save(found, *args, **wishes)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Segmentation, "save", refuses)
+        assert len(predict_files(predictor, images, tmp_path / "out").failed) == 1
+    write_png(tmp_path / "out" / "3.png", np.zeros((40, 50), np.uint8))
+    with pytest.raises(InputError, match=r"3\.png: is already there"):
+        predict_files(predictor, images, tmp_path / "out")
+
+
+def test_overwrite_answers_all_anew_where_the_command_had_ended(predictor, images, tmp_path):
+    (images / "3.png").write_bytes(b"broken")
+    before = changes(predict_files(predictor, images, tmp_path / "out").done)
+    assert changes(predict_files(predictor, images, tmp_path / "out").done) == before
+    again = predict_files(predictor, images, tmp_path / "out", overwrite=True)
+    assert not [remark for remark in again.remarks if "kept" in remark]
+    assert all(path.stat().st_mtime_ns > then for path, then in before.items())

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
+import PIL.ImageSequence
 import pytest
 import tifffile
 import torch
@@ -256,6 +257,28 @@ def test_an_array_may_be_filled_anew_with_the_next_frame(predictor, monkeypatch)
     for found, labels, frame in zip(predictor.many(camera()), expected, frames, strict=True):
         assert np.array_equal(found.labels, labels)
         assert np.array_equal(found.image.pixels[..., : frame.shape[-1]].ravel(), frame.ravel())
+
+
+def test_pictures_of_a_film_are_taken_one_by_one(predictor, tmp_path):
+    frames = [PIL.Image.fromarray(picture(20, 30, seed=k)) for k in range(5)]
+    frames[0].save(tmp_path / "film.tif", save_all=True, append_images=frames[1:])
+    expected = [predictor(frame).labels for frame in frames]
+    with PIL.Image.open(tmp_path / "film.tif") as film:  # one object that changes
+        found = [one.labels for one in predictor.many(PIL.ImageSequence.Iterator(film))]
+    assert all(map(np.array_equal, found, expected))
+
+    def closed():
+        for frame in frames[:2]:
+            frame.save(tmp_path / "one.png")
+            with PIL.Image.open(tmp_path / "one.png") as opened:
+                yield opened
+        opened = PIL.Image.open(tmp_path / "one.png")
+        opened.close()
+        yield opened
+
+    *good, bad = predictor.many(closed(), on_error="yield")
+    assert all(map(np.array_equal, [one.labels for one in good], expected))
+    assert isinstance(bad, Failure)
 
 
 def test_a_stack_is_several_images(predictor):

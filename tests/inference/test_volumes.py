@@ -6,6 +6,7 @@ import csv
 import errno
 import json
 import resource
+import shutil
 
 import nibabel
 import numpy as np
@@ -278,3 +279,12 @@ def test_the_command_prints_millilitres(run, predictor, tmp_path, make_run, caps
     assert not ended.value.code
     assert "scan.nii.gz: lung " in (out := capsys.readouterr().out)
     assert " ml" in out
+
+
+def test_segmentations_beside_a_series_are_passed_over_and_alone_they_are_named(predictor, tmp_path, shared_data, draw_series):
+    (tmp_path / "study" / "SEG").mkdir(parents=True)
+    shutil.copy(shared_data("dicom-seg") / "liver.dcm", tmp_path / "study" / "SEG" / "1.dcm")
+    alone = predict_files(predictor, tmp_path / "study", tmp_path / "none")
+    assert [failure.reason.partition(": ")[2][:20] for failure in alone.failed] == ["holds a segmentation"]
+    draw_series(tmp_path / "study" / "CT", SLICES[:3].astype(np.uint16))
+    assert predict_files(predictor, tmp_path / "study", tmp_path / "out").ok

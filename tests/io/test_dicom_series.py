@@ -16,6 +16,7 @@ from pydicom.uid import EnhancedCTImageStorage, SegmentationStorage
 
 from maskwright.classes import ClassMap
 from maskwright.errors import FormatError, InputError, MissingExtraError
+from maskwright.io import dicom_series
 from maskwright.io.dicom_seg import codes_of
 from maskwright.io.read import read_image
 from maskwright.io.volumes import open_volume, volumes_among
@@ -47,6 +48,19 @@ def test_slices_with_slopes_of_their_own_have_one_range(tmp_path, draw_dicom):
         )  # fmt: skip
     images = list(open_volume(tmp_path).images(measured=False))
     assert {image.value_range for image in images} == {(0, 3 * 65535)}
+
+
+def test_a_slope_that_is_no_number_is_damage_of_its_file(tmp_path, draw_series, monkeypatch):
+    volume = open_volume(draw_series(tmp_path / "scan", PIXELS))
+
+    def refused(header, frame):
+        if header is volume.headers[1]:
+            raise ValueError("could not convert string to float: '1,0'")
+        return 0.0, 1.0
+
+    monkeypatch.setattr(dicom_series, "range_of", refused)
+    with pytest.raises(FormatError, match=rf"{volume.files[1].stem}\.dcm: the DICOM file is cut short or damaged"):
+        volume.decoded(0)
 
 
 def test_slices_that_are_looked_up_have_the_range_of_the_volume(tmp_path, draw_dicom):

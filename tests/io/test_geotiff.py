@@ -221,6 +221,19 @@ def test_a_mask_file_of_no_use_is_said(tmp_path, what):
     assert "a mask file beside it (.msk) that is damaged, or not one band of the image's size" in image.remarks[0]
 
 
+def test_a_mask_file_of_damaged_values_does_not_damage_the_image(tmp_path):
+    path, beside = raster(tmp_path / "a.tif", drawn()), tmp_path / "a.tif.msk"
+    tifffile.imwrite(beside, np.random.default_rng(0).integers(0, 256, drawn()[0].shape, np.uint8), compression="zlib")
+    with tifffile.TiffFile(beside) as tiff:
+        at, count = tiff.pages[0].dataoffsets[0], tiff.pages[0].databytecounts[0]
+    data = bytearray(beside.read_bytes())
+    data[at : at + count] = b"\xff" * count
+    beside.write_bytes(data)
+    image = read_image(path)
+    assert image.missing is None
+    assert "a mask file beside it (.msk) that is damaged" in image.remarks[0]
+
+
 @pytest.mark.parametrize("interleave", ["pixel", "band"])
 def test_a_fourth_band_that_is_hardly_transparency_is_said(tmp_path, interleave):
     infrared = np.concatenate([drawn(), drawn(bands=1) + 40])

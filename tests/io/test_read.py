@@ -214,6 +214,14 @@ def test_pillows_image_is_what_its_file_is(tmp_path):
     assert wide.pixels.ravel().tolist() == [70000, -5]
 
 
+def test_a_deep_pgm_that_pillow_has_opened_keeps_its_range(tmp_path):
+    (tmp_path / "a.pgm").write_bytes(b"P5 2 1 65535\n" + np.array([500, 60000], ">u2").tobytes())
+    with PIL.Image.open(tmp_path / "a.pgm") as picture:
+        found = read_image(picture)
+    assert (found.pixels.dtype, found.value_range) == (np.uint16, (0, 65535))
+    assert found.pixels.ravel().tolist() == [500, 60000]
+
+
 def test_what_is_no_picture_says_what_to_give(tmp_path):
     with pytest.raises(InputError, match=r"given as Tensor: give tensor.permute\(1, 2, 0\).cpu\(\).numpy\(\); expected a path"):
         read_image(torch.zeros(3, 4, 5))

@@ -206,6 +206,8 @@ def test_the_largest_level_of_an_ome_zarr(tmp_path):
         (("Band", "X", "Y"), RGB.transpose(2, 1, 0)),
         (("lat", "channel", "lon"), RGB.transpose(0, 2, 1)),
         (("time", "y", "x", "bands"), RGB[None]),
+        (("y", "x", "rgb"), RGB),
+        (("wavelength", "y", "x"), RGB.transpose(2, 0, 1)),
         (("y", "x", "c"), np.tile(RGB, 6)),  # 18 bands: more than an axis without a name may have
         ((None, "rows"), RGB[..., 0]),
     ],

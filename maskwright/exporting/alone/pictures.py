@@ -3,13 +3,14 @@
 import sys
 
 import numpy as np
+from PIL import Image
 
 
 def read(picture: str, channels: int, dtype: str) -> np.ndarray:
     """(1, height, width, channels), upright and of the type that the model takes; what cannot be brought to it is refused."""
     try:
         if dtype == "uint8" and channels in (1, 3):
-            from PIL import Image, ImageOps
+            from PIL import ImageOps
 
             image = Image.open(picture)
             if image.mode[0] in "IF" or ";16" in str(image.tile):
@@ -22,7 +23,8 @@ def read(picture: str, channels: int, dtype: str) -> np.ndarray:
         pixels = pixels[..., None] if pixels.ndim == 2 else pixels
         if (pixels.shape[2:], pixels.dtype) != ((channels,), np.dtype(dtype)):
             raise ValueError(f"it is {pixels.dtype} of shape {pixels.shape}, the model takes {dtype} with {channels} channel(s)")
-    except (OSError, SyntaxError, ValueError, UnboundLocalError) as error:  # the last is imagecodecs' word for an empty file
-        print(f"{picture} cannot be used: {str(error).splitlines()[0]}", file=sys.stderr)
+    # UnboundLocalError is imagecodecs' word for an empty file, DecompressionBombError Pillow's for a huge picture.
+    except (OSError, SyntaxError, ValueError, UnboundLocalError, ImportError, Image.DecompressionBombError) as error:
+        print(f"{picture} cannot be used: {(str(error) or type(error).__name__).splitlines()[0]}", file=sys.stderr)
         sys.exit(2)
     return pixels[None]
