@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,19 +66,6 @@ def places_of(job: Job, more: Sequence[str]) -> list[Path]:
         more: endings of the files that are written beside a mask
     """
     return [job.folder / f"{job.name}{ending}" for ending in (*SUFFIXES.values(), ZARR_SUFFIX, *more)]
-
-
-@contextmanager
-def none_or_all(places: Sequence[Path]) -> Iterator[None]:
-    """Of an answer that cannot be written, what was not there before is taken away: it would bar the way of another command."""
-    new = [path for path in places if not path.exists()]
-    try:
-        yield
-    except Exception:
-        for path in new:
-            with suppress(OSError):
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        raise
 
 
 def check_free(

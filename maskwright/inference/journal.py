@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import FileIO
@@ -140,20 +141,19 @@ class Journal:
         self._add({"target": self._name(target), "begun": [self._name(file) for file in files]})
 
     @contextmanager
-    def taken_back(self, target: Path) -> Iterator[None]:
-        """An answer that fails inside has no file that this command may replace: what lies there later is somebody's."""
+    def none_or_all(self, target: Path, files: Sequence[Path]) -> Iterator[None]:
+        """Of an answer that fails inside, what was not there before is taken away, for it would bar the way of another command;
+        and what lies there later is somebody's, which this command may not replace."""
+        new = [path for path in files if not path.exists()]
         try:
             yield
         except Exception:
-            self.writes(target, [])
+            for path in new:
+                with suppress(OSError):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            with suppress(InputError):  # of a full disk, which is what failed
+                self.writes(target, [])
             raise
-
-    @contextmanager
-    def writing(self, target: Path, files: Sequence[Path]) -> Iterator[None]:
-        """As writes, for as long as it goes well."""
-        with self.taken_back(target):
-            self.writes(target, files)
-            yield
 
     def finish(self, target: Path, files: Sequence[Path], **said: Any) -> None:
         """An answer is whole, in these files.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from maskwright.errors import InputError, MissingExtraError
-from maskwright.inference.jobs import Job, none_or_all, places_of
+from maskwright.inference.jobs import Job, places_of
 from maskwright.inference.journal import Journal
 from maskwright.inference.large import LARGE_PX, predict_large
 from maskwright.inference.large_objects import LARGE_FORMATS
@@ -107,7 +107,7 @@ class LargeWork:
                 target = job.folder / job.name
                 places = places_of(job, endings)
                 wishes["writing"] = partial(journal.writes, target, places)
-                with journal.taken_back(target), none_or_all(places):
+                with journal.none_or_all(target, places):
                     report = predict_large(predictor, job.source, target, progress, **wishes)
                 journal.finish(target, report.files, **({} if report.counts is None else {"counts": report.counts}))
                 reports.append(report)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from maskwright.errors import InputError, MissingExtraError
-from maskwright.inference.jobs import Job, none_or_all, places_of
+from maskwright.inference.jobs import Job, places_of
 from maskwright.inference.journal import Journal
 from maskwright.inference.large_work import OVERLAY
 from maskwright.inference.orientation import as_stored
@@ -96,7 +96,8 @@ class PictureWork:
     def _write(self, journal: Journal, endings: Sequence[str], job: Job, found: Segmentation) -> Path:
         found = replace(as_stored(found) if self.stored_orientation else found, name=job.name)
         target, places = job.folder / job.name, places_of(job, endings)
-        with journal.writing(target, places), none_or_all(places):
+        journal.writes(target, places)
+        with journal.none_or_all(target, places):
             written = found.save(
                 job.folder, overlay=self.overlay, probabilities=self.probabilities, formats=self.formats, **self.drawing
             )
