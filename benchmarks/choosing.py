@@ -19,9 +19,9 @@ from record import record
 from maskwright import models
 from maskwright.classes import ClassMap
 from maskwright.inference import rewriting
-from maskwright.inference.backends import computes_bf16
 from maskwright.inference.converting import free_axes, to_openvino
 from maskwright.inference.graph import PixelGraph
+from maskwright.inference.machine import computes_bf16
 from maskwright.inference.runtimes import on_openvino
 from maskwright.transforms import Preprocess
 

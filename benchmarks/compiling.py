@@ -15,8 +15,8 @@ import torch
 from record import record
 
 from maskwright import models
-from maskwright.inference.backends import computes_bf16
 from maskwright.inference.converting import free_axes
+from maskwright.inference.machine import computes_bf16
 from maskwright.inference.runtimes import Run, Way, compiled
 
 ENCODERS = ("resnet34", "tf_efficientnet_lite0")

@@ -17,7 +17,7 @@ from record import record
 from torch import nn
 
 from maskwright import models
-from maskwright.inference.backends import computes_bf16
+from maskwright.inference.machine import computes_bf16
 from maskwright.training.depthwise import quicken
 
 NETS: list[tuple[str, dict[str, object]]] = [

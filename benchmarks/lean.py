@@ -18,8 +18,9 @@ from record import record
 from torch import nn
 
 from maskwright import models
-from maskwright.inference.backends import computes_bf16, forward_on
+from maskwright.inference.backends import forward_on
 from maskwright.inference.freed import reusing_memory
+from maskwright.inference.machine import computes_bf16
 from maskwright.inference.tiled import Forward
 
 NETS: list[tuple[str, dict[str, object]]] = [

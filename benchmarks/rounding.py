@@ -24,7 +24,7 @@ from maskwright.data.dataset import open_dataset
 from maskwright.inference import rewriting
 from maskwright.inference.converting import to_openvino
 from maskwright.inference.decode import decode
-from maskwright.inference.labelling import FREE, GraphLabels, labels_on_torch
+from maskwright.inference.labelling import GraphLabels, free, labels_on_torch
 from maskwright.inference.probes import spread
 from maskwright.inference.runtimes import Way, on_openvino
 from maskwright.io.image import Image
@@ -93,7 +93,7 @@ def on_graph(run: Path, steps: tuple[Callable[[Any], None], ...]) -> Labels:
     model, manifest = maskwright.load_checkpoint(run)
     labels = GraphLabels(model, manifest, Way("openvino", "bf16"))
     graph, example = labels.graph(True, manifest.preprocessing().channels)
-    converted = to_openvino(graph, (example,), FREE)
+    converted = to_openvino(graph, (example,), free(0, 1, 2))
     for step in steps:
         step(converted)
     compiled = on_openvino(converted, "bf16", threads=torch.get_num_threads())

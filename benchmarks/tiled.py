@@ -7,7 +7,8 @@
 
 Draws a GeoTIFF piece by piece, trains a small U-Net on such pieces, then runs every contender in a process of its own, turn by
 turn. The net's own time is taken in the same process, on tiles of the same size, after the job. A way is what runs and, behind a
-colon, the tiles' side; "plain" is the network as its user runs it: eager fp32, in the layout it was written in.
+colon, the tiles' side; "openvino-bf16" is OpenVINO, "plain" the network as its user runs it: eager fp32, in the layout it was
+written in.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from typing import Any
 
 import numpy as np
 import tifffile
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from record import record
@@ -35,6 +35,7 @@ from maskwright.inference.freed import reusing_memory
 from maskwright.inference.large import predict_large
 from maskwright.inference.predictor import Predictor
 from maskwright.inference.tiling import Tiling
+from maskwright.transforms import Frame
 
 
 def peak_mb() -> float:
@@ -49,6 +50,7 @@ TILE_PX = 512
 SQUARE_PX = 16
 STEPS = 120
 MONAI_ROI_PX = 512
+OPENVINO = "openvino-"
 PLACE = [(33550, 12, 3, (0.5, 0.5, 0.0), True), (33922, 12, 6, (0.0, 0.0, 0.0, 5e5, 5e6, 0.0), True),
          (34735, 3, 8, (1, 1, 0, 1, 3072, 0, 1, 32632), True)]  # fmt: skip
 
@@ -99,7 +101,7 @@ def ours(run: Path, image: Path, out: Path, way: str) -> dict[str, Any]:
     found = predict_large(predictor, image, out)
     seconds, peak = time.perf_counter() - start, peak_mb()
     side = tiling.tile_px
-    tile = torch.rand(1, 3, side, side)
+    tile = np.random.default_rng(0).random((1, 3, side, side), np.float32)
     with reusing_memory():  # as within the job
         alone = [net_seconds(predictor, tile) for _ in range(6)][1:]
     model_s = statistics.median(alone) * tiling.seen_px / side**2
@@ -113,24 +115,26 @@ def ours(run: Path, image: Path, out: Path, way: str) -> dict[str, Any]:
 
 
 def loaded(run: Path, way: str) -> Predictor:
-    """What is asked for on torch; "auto" is what `predict` takes unasked."""
+    """What is asked for on torch, or on OpenVINO; "auto" is what `predict` takes unasked."""
     precision, _, side = way.partition(":")
     tile = int(side) if side else None
     if precision == "auto":
         return Predictor.load(run, device="cpu", tile=tile)
     if precision == "plain":
         return Predictor.load(run, device="cpu", exact=True)
-    return Predictor.load(run, device="cpu", runtime="torch", precision=precision, tile=tile)  # type: ignore[arg-type]  # as named
+    runtime, precision = "openvino" if precision.startswith(OPENVINO) else "torch", precision.removeprefix(OPENVINO)
+    return Predictor.load(run, device="cpu", runtime=runtime, precision=precision, tile=tile)  # type: ignore[arg-type]  # as named
 
 
-def net_seconds(predictor: Predictor, tile: torch.Tensor) -> float:
-    start = time.perf_counter()
-    predictor.logits(tile)
+def net_seconds(predictor: Predictor, tile: NDArray[np.float32]) -> float:
+    start, hw = time.perf_counter(), tile.shape[2:]
+    predictor.logits_of(tile, Frame(hw, hw))  # type: ignore[arg-type]  # two sides
     return time.perf_counter() - start
 
 
 def monai(run: Path, image: Path, out: Path, way: str) -> dict[str, Any]:
     """sliding_window_inference as its documentation uses it: the image in memory, overlap 0.25, constant weights."""
+    import torch
     from monai.inferers import sliding_window_inference
 
     predictor = loaded(run, way)
@@ -169,7 +173,9 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--minutes", type=float, help=f"of training; else {STEPS} steps")
-    parser.add_argument("--ways", default="auto,fp32,bf16", help="of maskwright: unasked, or on torch in a number type")
+    parser.add_argument(
+        "--ways", default="auto,fp32,bf16", help="of maskwright: unasked, on torch in a number type, or openvino-bf16"
+    )
     parser.add_argument("--monai-ways", default="plain,fp32,bf16")
     parser.add_argument("--against-monai", action="store_true")
     parser.add_argument("--run", type=Path, help="of this script, trained before; else one is trained")
@@ -198,8 +204,9 @@ def main() -> None:
         "model share: the net's own time on as many pixels as went through it, over the time of the whole job, file to file",
         "overlap cost: pixels that the net saw more than once, over the image's",
         f"monai: sliding_window_inference, roi {MONAI_ROI_PX} px, default overlap 0.25, constant weights",
-        "monai plain: the network in eager fp32 as it was written; monai fp32, bf16: channels_last, as maskwright on torch",
-        "peak MB: of the process; MB of imports: of the same before anything is loaded (torch, torchvision, timm, scipy)",
+        "monai plain: the network in eager fp32 as it was written; fp32, bf16: channels_last, as maskwright on torch;",
+        "openvino-bf16: the same converted network on OpenVINO on both sides",
+        "peak MB: of the process; MB of imports: before anything is loaded, and torch only when it is needed",
     ]
     notes.append(f"{given.classes} classes")
     many = f"-{given.classes}classes" if given.classes > 2 else ""

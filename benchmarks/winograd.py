@@ -26,10 +26,10 @@ import maskwright
 from maskwright import models
 from maskwright.data.dataset import open_dataset
 from maskwright.inference import rewriting
-from maskwright.inference.backends import computes_bf16
 from maskwright.inference.converting import free_axes, to_openvino
 from maskwright.inference.freed import reusing_memory
-from maskwright.inference.labelling import FREE, GraphLabels, labels_on_torch
+from maskwright.inference.labelling import GraphLabels, free, labels_on_torch
+from maskwright.inference.machine import computes_bf16
 from maskwright.inference.probes import spread
 from maskwright.inference.runtimes import Run, Way, on_openvino
 from maskwright.inference.winograd import with_fewer_products
@@ -133,7 +133,7 @@ def changed(data: Path, run: Path, kind: str) -> str:
     shares = []
     for tiles in (False, True):
         graph, example = labels.graph(True, manifest.preprocessing().channels)
-        converted = to_openvino(graph, (example,), FREE)
+        converted = to_openvino(graph, (example,), free(0, 1, 2))
         if tiles:
             with_fewer_products(converted)
         on_graph = on_openvino(

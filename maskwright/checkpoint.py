@@ -15,21 +15,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
-import safetensors.torch
-import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from maskwright import __version__, models
 from maskwright.classes import ClassMap
 from maskwright.errors import CheckpointError, InputError
 from maskwright.io.write import write_bytes, write_text
-from maskwright.models.outline import Undrawn, outlined
+from maskwright.later import torch
 from maskwright.transforms import Preprocess
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 FORMAT = 1
 WEIGHTS_FILE = "model.safetensors"
@@ -38,6 +37,7 @@ MANIFEST_FILE = "manifest.json"
 _KEY = "maskwright"  # where the manifest stands in the metadata of the safetensors header
 _MAX_HEADER_BYTES = 16 << 20  # a net of 5,000 tensors needs less than 1 MiB
 _MAX_NUMBER = 1 << 16  # of any number in model_args and of the channels
+_HASHED_BYTES = 1 << 20  # at a time
 _MAX_ITEMS = 1024  # of any list or text in model_args, and of the classes
 _PICKLES = {".pth", ".pt", ".ckpt", ".bin", ".pkl", ".tar"}
 
@@ -108,6 +108,8 @@ def save_checkpoint(folder: str | Path, model: nn.Module, manifest: Manifest) ->
         CheckpointError: a weight is not a finite number, the manifest does not describe the model, or the disk refuses
             (full, read-only); the previous checkpoint is kept in every case.
     """
+    import safetensors.torch
+
     folder = Path(folder)
     weights = {name: t.detach().to("cpu").contiguous() for name, t in model.state_dict().items()}
     _check_finite(folder / WEIGHTS_FILE, weights)
@@ -132,12 +134,14 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> tup
         CheckpointError: there is no checkpoint, it is cut short or damaged, it was written in another format, or its
             weights are not those of the model it names. Nothing is allocated before that is known.
     """
+    from maskwright.models.outline import Undrawn
+
     file = weights_file(path)
-    with _opened(file) as stored:
+    with _opened(file, framework="pt") as stored:
         manifest = _manifest(file, stored.metadata())
         names = list(stored.keys())
         slices = {name: stored.get_slice(name) for name in names}
-        _check_fit(file, manifest, {name: (tuple(s.get_shape()), _DTYPES.get(s.get_dtype())) for name, s in slices.items()})
+        _check_fit(file, manifest, {name: (tuple(s.get_shape()), _dtype_of(s.get_dtype())) for name, s in slices.items()})
         weights = {name: stored.get_tensor(name) for name in names}
         _check_finite(file, weights)
         with torch.random.fork_rng(devices=[]), Undrawn():  # the first weights are overwritten, and cost nobody a random number
@@ -146,10 +150,64 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> tup
     return model.to(device).eval(), manifest
 
 
-def weights_hash(model: nn.Module) -> str:
+class Stored:
+    """A checkpoint whose network is built when something computes with it: what was converted of it before needs it not.
+
+    Threads may share it. The file is taken to be sound: whoever has converted the same weights has loaded them.
+
+    Attributes:
+        manifest: of the file
+        weights_hash: see weights_hash
+    """
+
+    def __init__(self, file: Path, manifest: Manifest, weights: str) -> None:
+        self.manifest, self.weights_hash = manifest, weights
+        self._file, self._loading = file, threading.Lock()
+        self._module: nn.Module | None = None
+
+    @property
+    def is_loaded(self) -> bool:
+        return self._module is not None
+
+    def module(self) -> nn.Module:
+        """The network with its weights, in evaluation mode.
+
+        Raises:
+            CheckpointError: see load_checkpoint; or the file holds other weights now.
+        """
+        with self._loading:
+            if self._module is None:
+                found, _ = load_checkpoint(self._file)
+                if weights_hash(found) != self.weights_hash:
+                    raise CheckpointError(f"{self._file}: was replaced by other weights while they were being used; start again.")
+                self._module = found
+            return self._module
+
+
+Network: TypeAlias = "nn.Module | Stored"
+
+
+def stored(path: str | Path) -> Stored | None:
+    """A checkpoint whose weights are hashed as they lie in the file; None where that cannot be done and they have to be loaded.
+
+    Raises:
+        CheckpointError: there is no checkpoint, or its manifest cannot be used.
+    """
+    file = weights_file(path)
+    manifest, weights = read_manifest(file), _hash_of(file)
+    return None if weights is None else Stored(file, manifest, weights)
+
+
+def module_of(network: Network) -> nn.Module:
+    return network.module() if isinstance(network, Stored) else network
+
+
+def weights_hash(network: Network) -> str:
     """SHA-256 of a model's weights by name: the same for the same weights, wherever they lie and however they are laid out."""
+    if isinstance(network, Stored):
+        return network.weights_hash
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in sorted(network.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
@@ -187,24 +245,54 @@ def weights_file(path: str | Path) -> Path:
 
 # ---- reading ----
 
+# Number types of safetensors, as torch calls them.
 _DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U8": "uint8",
+    "BOOL": "bool",
 }
-_Shapes = Mapping[str, tuple[tuple[int, ...], torch.dtype | None]]
+_OF_NETWORKS = {"F32", "I64"}  # in which networks hold their numbers; what is stored in another one changes when it is loaded
+_Shapes: TypeAlias = "Mapping[str, tuple[tuple[int, ...], torch.dtype | None]]"
+
+
+def _dtype_of(name: str) -> torch.dtype | None:
+    return getattr(torch, _DTYPES[name]) if name in _DTYPES else None
+
+
+def _hash_of(file: Path) -> str | None:
+    """weights_hash of the network that a file's weights are for; None where they are not as a network holds them."""
+    digest = hashlib.sha256()
+    try:
+        with file.open("rb") as stream:
+            size = int.from_bytes(stream.read(8), "little")
+            header = json.loads(stream.read(size))
+            for name, entry in sorted((name, entry) for name, entry in header.items() if name != "__metadata__"):
+                if entry["dtype"] not in _OF_NETWORKS:
+                    return None
+                digest.update(f"{name} torch.{_DTYPES[entry['dtype']]} {tuple(entry['shape'])}".encode())
+                begin, end = entry["data_offsets"]
+                stream.seek(8 + size + begin)
+                for block in range(begin, end, _HASHED_BYTES):
+                    digest.update(stream.read(min(_HASHED_BYTES, end - block)))
+    except (OSError, ValueError, TypeError, KeyError):  # whoever loads it says what is wrong
+        return None
+    return digest.hexdigest()
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[Any]:
-    """The safetensors file, its header checked; whatever is wrong with its bytes is a CheckpointError."""
+def _opened(file: Path, framework: str = "np") -> Iterator[Any]:
+    """The safetensors file, its header checked; whatever is wrong with its bytes is a CheckpointError.
+
+    Args:
+        framework: whose tensors it gives, "np" or "pt"
+    """
     try:
         size = file.stat().st_size
         with file.open("rb") as f:
@@ -213,7 +301,7 @@ def _opened(file: Path) -> Iterator[Any]:
             raise CheckpointError(f"{file}: cut short or not a safetensors file ({size} bytes); copy it again, or train again.")
         if header_bytes > _MAX_HEADER_BYTES:
             raise CheckpointError(f"{file}: a header of {header_bytes} bytes; no model needs more than {_MAX_HEADER_BYTES}.")
-        with safe_open(file, framework="pt") as stored:
+        with safe_open(file, framework=framework) as stored:
             yield stored
     except SafetensorError as error:
         raise CheckpointError(f"{file}: damaged or not a safetensors file ({error}); copy it again, or train again.") from error
@@ -271,6 +359,8 @@ def _check_fit(file: Path, manifest: Manifest, found: _Shapes) -> None:
     Raises:
         CheckpointError: the model is unknown or cannot be built so, or a tensor differs; the first one is named.
     """
+    from maskwright.models.outline import outlined
+
     try:
         with outlined(), _parameters_at_most(2 * len(found) + 1000):
             wanted = {name: (tuple(t.shape), t.dtype) for name, t in _build(manifest).state_dict().items()}
@@ -297,6 +387,8 @@ def _parameters_at_most(count: int) -> Iterator[None]:
 
     Parts that a net makes and drops again (an encoder's classifier) are why the limit is not the exact number.
     """
+    from torch.nn.modules.module import register_module_parameter_registration_hook
+
     here, seen = threading.get_ident(), 0
 
     def register(_module: nn.Module, _name: str, _parameter: Tensor | None) -> None:

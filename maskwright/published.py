@@ -11,17 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from maskwright import models
-from maskwright.checkpoint import Manifest, load_checkpoint
+from maskwright.checkpoint import Manifest, Network, load_checkpoint, stored
 from maskwright.classes import ClassMap
 from maskwright.errors import CheckpointError, InputError
+from maskwright.later import torch
 from maskwright.models.mask_rcnn.weights import TORCHVISION_V1, TORCHVISION_V2
 from maskwright.transforms import Preprocess
+
+if TYPE_CHECKING:
+    from torch import nn
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SHORT_SIDE_PX = 520  # to which torchvision scales images for these weights
@@ -78,6 +79,12 @@ PUBLISHED = {
 def is_published(name: str | Path) -> bool:
     """Whether a name means a published model; a file or folder that is called so comes first."""
     return str(name) in PUBLISHED and not Path(name).exists()
+
+
+def open_model(path: str | Path) -> tuple[Network, Manifest]:
+    """As load_model, but the network of a run folder or a .safetensors file is built when it is needed, see checkpoint.Stored."""
+    found = None if is_published(path) or not Path(path).exists() else stored(path)
+    return load_model(path) if found is None else (found, found.manifest)
 
 
 def load_model(path: str | Path) -> tuple[nn.Module, Manifest]:

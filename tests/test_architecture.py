@@ -42,7 +42,7 @@ LEVELS = (
     ("io",),
     ("ops",),
     ("classes",),
-    ("errors", "progress", "processes"),
+    ("errors", "later", "progress", "processes"),
 )
 LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -8,23 +8,22 @@ same run on the same machine always answers the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from threading import Lock
-from typing import Any, Literal, get_args
-
-import torch
-from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from maskwright.errors import InputError
-from maskwright.inference.lean import lean
-from maskwright.inference.replay import Replay
+from maskwright.inference.machine import Device, as_torch, computes_bf16
 from maskwright.inference.tiled import Forward
+from maskwright.later import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}  # as torch calls them
 
 
 def choose_device(wished: str | torch.device = "auto") -> torch.device:
@@ -47,15 +46,7 @@ def choose_device(wished: str | torch.device = "auto") -> torch.device:
     return device
 
 
-def computes_bf16(device: torch.device) -> bool:
-    """Whether bf16 runs in hardware; emulated it is slower than fp32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    known = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # torch has no public name for these
-    return device.type == "cpu" and any(getattr(torch.cpu, name, lambda: False)() for name in known)
-
-
-def choose_precision(wished: Precision, measured: str, device: torch.device, *, exact: bool = False) -> str:
+def choose_precision(wished: Precision, measured: str, device: Device, *, exact: bool = False) -> str:
     """The number type to run in: "fp32", "bf16" or "fp16".
 
     Args:
@@ -77,7 +68,7 @@ def choose_precision(wished: Precision, measured: str, device: torch.device, *, 
     return wished
 
 
-def forward_on(model: nn.Module, device: torch.device, precision: str, *, exact: bool = False, many: bool = False) -> Forward:
+def forward_on(model: nn.Module, device: Device, precision: str, *, exact: bool = False, many: bool = False) -> Forward:
     """Logits of an image: moved to the device, run without gradients in the number type, given back as fp32.
 
     The model is moved and put into evaluation mode here and stays so.
@@ -98,40 +89,52 @@ def forward_on(model: nn.Module, device: torch.device, precision: str, *, exact:
 
     if not many or exact or not _records(device):
         return forward
-    dropouts = [layer for layer in model.modules() if isinstance(layer, _DropoutNd)]
-    replay = Replay(forward, device, lambda: (*model.parameters(), *model.buffers()))
+    from maskwright.inference.replay import Replay
+
+    dropouts = list(dropouts_of(model))
+    replay = Replay(forward, as_torch(device), lambda: (*model.parameters(), *model.buffers()))
     return lambda image: (forward if any(m.training for m in dropouts) else replay)(image)
 
 
-def _records(device: torch.device) -> bool:
+def _records(device: Device) -> bool:
     return device.type == "cuda"
 
 
 def answering(
-    model: nn.Module, device: torch.device, precision: str, *, exact: bool = False, many: bool = False, part: str = ""
+    model: nn.Module, device: Device, precision: str, *, exact: bool = False, many: bool = False, part: str = ""
 ) -> Callable[[Tensor], Any]:
     """What a model of any kind gives for an image; see forward_on.
 
     Args:
         part: of the model, in which a lean copy differs, see lean
     """
-    layout = torch.contiguous_format if exact else torch.channels_last
-    model, sampled = model.to(device).to(memory_format=layout), not model.training
+    from maskwright.inference.lean import lean
+
+    place, layout = as_torch(device), torch.contiguous_format if exact else torch.channels_last
+    model, sampled = model.to(place).to(memory_format=layout), not model.training
+    dropouts = set(dropouts_of(model))
     for layer in model.modules():  # dropout stays where whoever samples has switched it on already
-        layer.training &= sampled and isinstance(layer, _DropoutNd)
+        layer.training &= sampled and layer in dropouts
     running: list[nn.Module] = [model] if exact or (precision == "fp32" and not many) else []
     making = Lock()
 
     def answer(image: Tensor) -> Any:
-        x = image.to(device).contiguous(memory_format=layout)
+        x = image.to(place).contiguous(memory_format=layout)
         with making:
             if not running:
-                running.append(lean(model, x, _DTYPES[precision], part=part, fold=many))
+                running.append(lean(model, x, getattr(torch, _DTYPES[precision]), part=part, fold=many))
         with ExitStack() as settings:
-            computing(settings, device, precision, exact)
+            computing(settings, place, precision, exact)
             return running[0](x)
 
     return answer
+
+
+def dropouts_of(model: nn.Module) -> Iterator[nn.Module]:
+    """Every layer of dropout in a network."""
+    from torch.nn.modules.dropout import _DropoutNd  # the one base class of every dropout layer; it has no public name
+
+    return (layer for layer in model.modules() if isinstance(layer, _DropoutNd))
 
 
 def computing(settings: ExitStack, device: torch.device, precision: str, exact: bool) -> None:
@@ -140,6 +143,7 @@ def computing(settings: ExitStack, device: torch.device, precision: str, exact: 
     if exact and device.type == "cuda":
         settings.enter_context(torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False))
     # In fp32 as well: the caller may compute in another one. A recorded pass (replay.py) must find no weight converted before.
+    # Older torch warns of fp32, even where it is not enabled.
     lowers = precision != "fp32"
-    lowered = _DTYPES[precision] if lowers else torch.bfloat16  # older torch warns of fp32, even where it is not enabled
+    lowered = getattr(torch, _DTYPES[precision]) if lowers else torch.bfloat16
     settings.enter_context(torch.autocast(device.type, lowered, enabled=lowers, cache_enabled=False))

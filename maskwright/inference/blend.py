@@ -70,7 +70,7 @@ class Blend:
         return self.tiling.rows[row - 1][0].stop - self.tiling.rows[row][0].start if row else 0
 
     def _take(self, logits: Floats) -> None:
-        weight = bell(*self._weight.shape).numpy()
+        weight = bell(*self._weight.shape)
         for top in range(0, len(weight), _ROWS):
             rows = slice(top, top + _ROWS)
             total, average, answer = self._weight[rows], self._average[:, rows], logits[:, rows]

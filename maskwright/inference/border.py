@@ -7,10 +7,13 @@ never too little. Cuts lie on the grid on which nets pool, so one cut stands for
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from maskwright.inference.tiled import GRID_PX, Forward
+from maskwright.later import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # A cut in the middle of so many px shows borders of up to half of that; nets that reach farther count as reaching everywhere.
 LONG_PX = 2048

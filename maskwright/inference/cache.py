@@ -52,10 +52,8 @@ def kept(name: str, make: Callable[[Path], None], *, folder: Path | None = None)
     try:
         root = root or cache_folder() / "models"
         place = root / name
-        if whole(place):
-            with suppress(OSError):
-                os.utime(place)  # used last
-            return place
+        if (there := found(name, folder=root)) is not None:
+            return there
         build(place, make)
         trim(root)
     except OSError as error:
@@ -65,6 +63,27 @@ def kept(name: str, make: Callable[[Path], None], *, folder: Path | None = None)
         )
         return None
     return place
+
+
+def found(name: str, *, folder: Path | None = None) -> Path | None:
+    """The folder of an entry, if it is there and whole."""
+    try:
+        place = (folder or cache_folder() / "models") / name
+    except OSError:
+        return None
+    if not whole(place):
+        return None
+    with suppress(OSError):
+        os.utime(place)  # used last
+    return place
+
+
+def is_there(name: str) -> bool:
+    """Whether an entry is there, without looking into its files."""
+    try:
+        return (cache_folder() / "models" / name / _SUMS).is_file()
+    except OSError:
+        return False
 
 
 def build(place: Path, make: Callable[[Path], None]) -> None:

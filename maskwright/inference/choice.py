@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import torch
-
 from maskwright.checkpoint import Manifest
 from maskwright.errors import InputError
 from maskwright.inference.backends import Precision, choose_precision
+from maskwright.inference.machine import Device
 from maskwright.inference.measuring import Measurement
 from maskwright.inference.runtimes import RUNTIMES, Way, compiles_on, require
 
 ORDINARY = ("fp32", "bf16", "fp16")
 
 
-def first_way(manifest: Manifest, device: torch.device, runtime: str, precision: Precision, *, exact: bool) -> Way:
+def first_way(manifest: Manifest, device: Device, runtime: str, precision: Precision, *, exact: bool) -> Way:
     """The way that needs no preparation and no measurement beyond the manifest's: for the first images.
 
     Raises:
@@ -29,7 +28,7 @@ def first_way(manifest: Manifest, device: torch.device, runtime: str, precision:
     return Way(runtime, "fp32" if runtime == "onnx" else number_type)  # type: ignore[arg-type]
 
 
-def check_wishes(device: torch.device, runtime: str, precision: str, *, exact: bool) -> None:
+def check_wishes(device: Device, runtime: str, precision: str, *, exact: bool) -> None:
     """Refuse wishes that contradict each other.
 
     Raises:

@@ -8,16 +8,14 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
-
-from maskwright.inference.cache import kept
-from maskwright.inference.converting import Dynamic, to_onnx, to_openvino
-from maskwright.inference.rewriting import near_in_bf16
+from maskwright.inference.cache import found, is_there, kept
 from maskwright.inference.telemetry import openvino_core, without_telemetry
-from maskwright.inference.winograd import with_fewer_products
 
 if TYPE_CHECKING:
     import openvino
+    from torch import Tensor, nn
+
+    from maskwright.inference.converting import Dynamic
 
 GRAPH_BYTES = 1 << 20  # room for the description of a graph, beside its weights
 
@@ -37,6 +35,10 @@ def openvino_model(
             None for one that is changed further
     """
 
+    from maskwright.inference.converting import to_openvino
+    from maskwright.inference.rewriting import near_in_bf16
+    from maskwright.inference.winograd import with_fewer_products
+
     def converted() -> openvino.Model:
         model = to_openvino(module, example, dynamic)
         if precision is not None:
@@ -46,9 +48,26 @@ def openvino_model(
     def make(folder: Path) -> None:
         save_openvino_model(converted(), folder / "model.xml")
 
-    place = kept(f"{key}-tiled-{precision}" if precision else key, make) if key else None
-    if place is None:
-        return converted()
+    place = kept(_entry(key, precision), make) if key else None
+    return converted() if place is None else _read(place)
+
+
+def kept_openvino_model(key: str, precision: str | None = None) -> openvino.Model | None:
+    """What openvino_model has kept, so that neither the module nor torch is needed; None where there is nothing."""
+    place = found(_entry(key, precision))
+    return None if place is None else _read(place)
+
+
+def is_kept(key: str, precision: str | None = None) -> bool:
+    """Whether kept_openvino_model has something to read, unless it is damaged."""
+    return is_there(_entry(key, precision))
+
+
+def _entry(key: str, precision: str | None) -> str:
+    return f"{key}-tiled-{precision}" if precision else key
+
+
+def _read(place: Path) -> openvino.Model:
     return openvino_core("the runtime 'openvino'").read_model(place / "model.xml")
 
 
@@ -72,6 +91,8 @@ def save_openvino_model(model: openvino.Model, file: Path, *, compress: bool = F
 
 def onnx_model(module: nn.Module, example: tuple[Tensor, ...], dynamic: Dynamic | None = None, key: str | None = None) -> bytes:
     """The module as the bytes of an ONNX model; see openvino_model."""
+
+    from maskwright.inference.converting import to_onnx
 
     def converted() -> bytes:
         return bytes(to_onnx(module, example, dynamic).SerializeToString())

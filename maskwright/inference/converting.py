@@ -40,20 +40,6 @@ def to_openvino(module: nn.Module, example: Sequence[Tensor], dynamic: Dynamic |
     return openvino_of(traced(module, example, dynamic))
 
 
-def joined(before: openvino.Model, network: openvino.Model, after: openvino.Model) -> openvino.Model:
-    """Three models in a row as one: the network takes what the first gives, the last takes its answer and the first's input.
-
-    The models are taken over.
-    """
-    openvino = without_telemetry("openvino", "conversion for OpenVINO")
-    (source,), (seen,) = before.get_parameters(), network.get_parameters()
-    answer, again = after.get_parameters()
-    seen.output(0).replace(before.get_results()[0].input_value(0))
-    answer.output(0).replace(network.get_results()[0].input_value(0))
-    again.output(0).replace(source.output(0))
-    return rewritten(openvino.Model(after.get_results(), [source]))
-
-
 def to_onnx(module: nn.Module, example: Sequence[Tensor], dynamic: Dynamic | None = None) -> onnx.ModelProto:
     """The module as an ONNX model; see traced and onnx_of."""
     return onnx_of(traced(module, example, dynamic))

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from maskwright.classes import ClassMap
 from maskwright.errors import InputError
 from maskwright.transforms import Frame
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BLOCK_VALUES = 1 << 17  # of a block's K x rows x W logits: 512 KiB
 Floats = NDArray[np.float32]

@@ -9,18 +9,21 @@ from __future__ import annotations
 import copy
 import math
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
+import numpy as np
+from numpy.typing import NDArray
 
-from maskwright.checkpoint import Manifest, weights_hash
+from maskwright.checkpoint import Manifest, Network, Stored, module_of, weights_hash
 from maskwright.inference.agreement import refusals
 from maskwright.inference.backends import Precision, forward_on
 from maskwright.inference.choice import best_way, first_way, wished
 from maskwright.inference.freed import give_back
-from maskwright.inference.labelling import GraphLabels, logits_on, objects_on
+from maskwright.inference.labelling import GraphLabels, are_kept, arrays_of_logits, logits_on, objects_on
+from maskwright.inference.machine import Device, as_torch, thread_count
 from maskwright.inference.measuring import (
     FAILED,
     Measurement,
@@ -31,13 +34,19 @@ from maskwright.inference.measuring import (
     measure,
     time_tile,
 )
-from maskwright.inference.object_parts import detect_by
 from maskwright.inference.objects import Detect, detect_on
 from maskwright.inference.prepared import Prepared
 from maskwright.inference.probes import read_probes
 from maskwright.inference.runtimes import RUNTIMES, Way, ways_on
 from maskwright.inference.tiled import Forward
-from maskwright.models.outputs import Detections
+from maskwright.later import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from maskwright.models.outputs import Detections
+
+Floats = NDArray[np.float32]
 
 MOST_STREAMS = 4  # where it was not measured how many are best
 MANY = 8  # images from which a lean copy of the network (lean.py) pays
@@ -50,7 +59,8 @@ class Engine:
     """What runs the network; threads may share it.
 
     Args:
-        model: taken over: it is moved to the device and stays in evaluation mode
+        network: taken over: it is moved to the device and stays in evaluation mode. One that is not built yet (Stored) is built
+            now, unless what lies converted in the cache answers without it, sooner than torch would be there
         runtime, precision: as wished, "auto" for what is best
         run: the run folder, where there is one: its probes are what runtimes are measured on
 
@@ -66,25 +76,29 @@ class Engine:
 
     def __init__(
         self,
-        model: nn.Module,
+        network: Network,
         manifest: Manifest,
-        device: torch.device,
+        device: Device,
         *,
         runtime: str = "auto",
         precision: Precision = "auto",
         exact: bool = False,
         run: Path | None = None,
     ) -> None:
-        self.way = first_way(manifest, device, runtime, precision, exact=exact)
-        self._prepared = Prepared.find(run, weights_hash(model)) if self.way.precision == "int8" else None
-        self.device, self.streams, self._run = device, min(MOST_STREAMS, torch.get_num_threads()), run
+        self.way = self._first = first_way(manifest, device, runtime, precision, exact=exact)
+        self._prepared = Prepared.find(run, weights_hash(network)) if self.way.precision == "int8" else None
+        self.device, self.streams, self._run = device, min(MOST_STREAMS, thread_count()), run
         self.refused: tuple[str, ...] = ()
         self.together = 1
-        self._model, self._manifest, self._exact = model.to(device).eval(), manifest, exact
+        self._network, self._manifest, self._exact = network, manifest, exact
         self._wishes = runtime, precision
+        self._kept_alone = False  # what is not converted yet is computed on torch
+        if not (isinstance(network, Stored) and self._stands()):
+            self._model.eval()
         self._lock = Lock()
         self._many = False
-        self._graphs: dict[tuple[Way, int], GraphLabels] = {}
+        self._graphs: dict[tuple[Way, int, bool], GraphLabels] = {}
+        self._arrays: dict[Way, Callable[[Floats], Floats]] = {}
         self._forwards: dict[Way, Forward] = {}
         self._detects: dict[Way, Detect] = {}
 
@@ -109,7 +123,7 @@ class Engine:
             tiles = images
             if tile_hw is not None and images is not None:
                 images = self._as_probes(images, tile_hw)
-            measured, fixed = kept_measurement(self._model, self._manifest, self.device), self._fixed()
+            measured, fixed = kept_measurement(self._network, self._manifest, self.device), self._fixed()
             if measured is None and images is not None and not fixed:
                 measured = self._measured_now(images, of_tiles=tile_hw is not None)
             if measured is None:
@@ -119,8 +133,15 @@ class Engine:
                 if tile_hw is not None and tiles is not None and images is not None:
                     on_tiles = self._timed_on(tile_hw, measured, tiles, images)
                 chosen = (measured, images) if on_tiles is None else (on_tiles, tiles)
-                self.way = best_way(chosen[0], self.way, *self._wishes, chosen[1])
+                before = self._first if self._kept_alone else self.way
+                pays = best_way(chosen[0], before, *self._wishes, chosen[1])
+                if self._kept_alone and tile_hw is None and pays == before:
+                    self.streams = min(measured.streams, max(1, images or 1))
+                    return self.way
+                # A job of tiles that was interrupted has to find the same way again, whatever is kept by then.
+                self.way, self._kept_alone = pays, False
                 self._forwards = {way: forward for way, forward in self._forwards.items() if way == self.way}
+                self._arrays = {way: answer for way, answer in self._arrays.items() if way == self.way}
                 self.streams = measured.streams
             best = measured.best()
             self.together = measured.together if best and str(self.way) == best.way else 1
@@ -132,18 +153,28 @@ class Engine:
             return None
         with self._lock:
             # torch.compile shares all threads among the calls, as torch does.
-            kind = self.way, self.streams if many and self.way.runtime != "compile" else 1
+            streams = self.streams if many and self.way.runtime != "compile" else 1
+            kind = self.way, streams, self._kept_alone
             if kind not in self._graphs:
-                self._graphs[kind] = GraphLabels(self._model, self._manifest, kind[0], streams=kind[1], prepared=self._prepared)
+                network = self._network if self.way.runtime == "openvino" else self._model
+                wishes = {"streams": streams, "prepared": self._prepared, "kept_alone": self._kept_alone}
+                self._graphs[kind] = GraphLabels(network, self._manifest, self.way, **wishes)  # type: ignore[arg-type]
             return self._graphs[kind]
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits of a prepared image, (B, C, h, w) to (B, K, h, w), on the present runtime."""
         with self._lock:
-            if self.way not in self._forwards:
-                self._forwards[self.way] = self._forward_on(self.way)
-            forward = self._forwards[self.way]
+            way = self._way_of_logits()
+            if way not in self._forwards:
+                self._forwards[way] = self._forward_on(way)
+            forward = self._forwards[way]
         return forward(image)
+
+    def forward_arrays(self) -> Callable[[Floats], Floats] | None:
+        """What forward does, of arrays, where that needs no torch; else None."""
+        with self._lock:
+            way = self._way_of_logits()
+            return self._arrays_on(way) if way.runtime == "openvino" else None
 
     def detect(self, image: Tensor) -> Detections:
         """The objects of a prepared image, (1, C, h, w), on the present runtime; of models that find objects."""
@@ -152,6 +183,32 @@ class Engine:
                 self._detects[self.way] = self._detect_on(self.way)
             detect = self._detects[self.way]
         return detect(image)
+
+    @property
+    def _model(self) -> nn.Module:
+        """The network where it computes."""
+        return module_of(self._network).to(as_torch(self.device))
+
+    def _stands(self) -> bool:
+        """Whether what is kept converted answers at all; it is then the way from the first image on."""
+        if self._exact or self._manifest.task == "instance" or self.device.type != "cpu":
+            return False
+        if self._prepared is not None:
+            return True
+        way = self.way
+        if self._wishes[0] == "auto":
+            measured = kept_measurement(self._network, self._manifest, self.device)
+            best = measured.best(*wished(*self._wishes)) if measured else None
+            way = Way(*best.way.split()) if best else way  # type: ignore[arg-type]  # as it was written
+        if way.runtime != "openvino" or not any(are_kept(self._network, self._manifest, way)):
+            return False
+        self.way, self._kept_alone = way, self._wishes[0] == "auto"
+        return True
+
+    def _way_of_logits(self) -> Way:
+        if self._kept_alone and not are_kept(self._network, self._manifest, self.way)[1]:
+            return self._first
+        return self.way
 
     def _fixed(self) -> bool:
         """Whether there is nothing to choose: both wishes are said, or no other runtime is there."""
@@ -200,15 +257,25 @@ class Engine:
                 self.refused += (f"{way} is not used {where}: it fails on them ({first_line(error)}).",)
         give_back()
         measured = measured.with_tiles(hw, spent)
-        keep_measurement(self._model, self.device, measured)
+        keep_measurement(self._network, self.device, measured)
         return measured.on_tiles(hw, rivals)
 
     def _forward_on(self, way: Way) -> Forward:
         if way.runtime == "torch":
             return forward_on(self._model, self.device, way.precision, exact=self._exact, many=self._many)
-        return logits_on(self._model, self._manifest, way, self._prepared)
+        if way.runtime != "openvino":
+            return logits_on(self._model, self._manifest, way)
+        answer = self._arrays_on(way)
+        return lambda image: torch.from_numpy(answer(image.detach().contiguous().numpy()))
+
+    def _arrays_on(self, way: Way) -> Callable[[Floats], Floats]:
+        if way not in self._arrays:
+            self._arrays[way] = arrays_of_logits(self._network, self._manifest, way, self._prepared)
+        return self._arrays[way]
 
     def _detect_on(self, way: Way) -> Detect:
+        from maskwright.inference.object_parts import detect_by
+
         if self._prepared is not None:
             return detect_by(self._model, self._prepared.parts())
         if way.runtime == "torch":
@@ -227,6 +294,6 @@ class Engine:
         if not probes or images * now / 1000 < cost_s(ms, len(probes)) * (2 if of_tiles else 1):
             return None
         found = measure(copy.deepcopy(self._model), self._manifest, self.device, probes)
-        keep_measurement(self._model, self.device, found)
+        keep_measurement(self._network, self.device, found)
         self.refused = tuple(refusals(found.ways))
         return found

@@ -9,39 +9,42 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from maskwright import __version__
-from maskwright.checkpoint import Manifest, weights_hash
+from maskwright.checkpoint import Manifest, Network, module_of, weights_hash
 from maskwright.errors import InputError
 from maskwright.inference.backends import forward_on
 from maskwright.inference.cache import key_of
-from maskwright.inference.conversions import openvino_model
-from maskwright.inference.converting import free_axes, joined
+from maskwright.inference.conversions import is_kept, kept_openvino_model, openvino_model
 from maskwright.inference.decode import decode
-from maskwright.inference.graph import PixelGraph
-from maskwright.inference.object_parts import detect_by, parts_on
+from maskwright.inference.machine import Device, thread_count
 from maskwright.inference.objects import MIN_SCORE, Detect, decode_objects, detect_on
 from maskwright.inference.prepared import Prepared
-from maskwright.inference.runtimes import Run, Way, compiled, on_openvino, version_of
+from maskwright.inference.rewriting import joined
+from maskwright.inference.runtimes import ArrayRun, Way, arrays_on_openvino, compiled, version_of
 from maskwright.inference.tiled import Forward, in_pieces
 from maskwright.io.image import Image
+from maskwright.later import torch
 
 if TYPE_CHECKING:
     import openvino
+    from torch import Tensor, nn
+
+    from maskwright.inference.converting import Dynamic
+    from maskwright.inference.graph import PixelGraph
+    from maskwright.transforms import Preprocess
 
 Labels = Callable[[Image], NDArray[Any]]
+A = TypeVar("A", "NDArray[Any]", "Tensor")
 BYTES = (0.0, 255.0)
-FREE = (free_axes(0, 1, 2),)
 EXAMPLE_HW = (96, 128)  # of the image that is traced; both are free in the graph
 
 
-def labels_on_torch(model: nn.Module, manifest: Manifest, device: torch.device, precision: str, *, exact: bool = False) -> Labels:
+def labels_on_torch(model: nn.Module, manifest: Manifest, device: Device, precision: str, *, exact: bool = False) -> Labels:
     """The class of each pixel, eager, of many images; of models that find objects the class of the object on top."""
     preprocess, classes = manifest.preprocessing(), manifest.class_map()
     if manifest.task == "instance":
@@ -72,6 +75,8 @@ def objects_on(model: nn.Module, manifest: Manifest, way: Way) -> Detect:
     Raises:
         InputError: the network finds objects in another way than Mask R-CNN.
     """
+    from maskwright.inference.object_parts import detect_by, parts_on
+
     return detect_by(model, parts_on(model, way, key=conversion_key(model, manifest, way, "objects")))
 
 
@@ -79,18 +84,26 @@ class GraphLabels:
     """The class of each pixel by one graph on another runtime than eager torch, made when an image of its kind first comes.
 
     Args:
-        model: a semantic network in evaluation mode; on the CPU but for torch.compile
+        network: a semantic network in evaluation mode; on the CPU but for torch.compile
         streams: images that are computed side by side when called from as many threads
         prepared: for int8, the model that was quantised (prepared.py)
+        kept_alone: it takes such images alone whose graph lies converted in the cache
     """
 
     def __init__(
-        self, model: nn.Module, manifest: Manifest, way: Way, *, streams: int = 1, prepared: Prepared | None = None
+        self,
+        network: Network,
+        manifest: Manifest,
+        way: Way,
+        *,
+        streams: int = 1,
+        prepared: Prepared | None = None,
+        kept_alone: bool = False,
     ) -> None:
-        self.way, self.streams, self._prepared = way, streams, prepared
-        self._model, self._manifest, self._classes = model, manifest, manifest.class_map()
+        self.way, self.streams, self._prepared, self._kept_alone = way, streams, prepared, kept_alone
+        self._network, self._manifest, self._classes = network, manifest, manifest.class_map()
         self._preprocess = manifest.preprocessing()
-        self._runs: dict[tuple[bool, int], Run] = {}
+        self._runs: dict[tuple[bool, int], ArrayRun | None] = {}
         self._making = Lock()
 
     def __call__(self, image: Image) -> NDArray[Any]:
@@ -99,8 +112,10 @@ class GraphLabels:
         Raises:
             InputError: the image's values are not finite, its channels are not the model's, or the runtime cannot answer it.
         """
-        (labels,) = self._run(self.takes_bytes(image), image.channels)(torch.from_numpy(self.input_of(image)))
-        return np.asarray(_checked(labels, (1, *image.hw), self.way.runtime)[0].cpu().numpy())
+        run = self._run(self.takes_bytes(image), image.channels)
+        if run is None:
+            raise InputError(f"{image.path or image.name}: no graph for such images is kept.")
+        return np.asarray(_checked(run(self.input_of(image))[0], (1, *image.hw), self.way.runtime)[0])
 
     def input_of(self, image: Image) -> NDArray[Any]:
         """(1, H, W, C): what the graph takes of an image."""
@@ -110,60 +125,108 @@ class GraphLabels:
     def takes(self, image: Image) -> bool:
         """Whether the image's channels can be turned into the model's; where not, Preprocess says what is wrong."""
         have, wanted = image.channels, self._preprocess.channels
-        return have == wanted or (have, wanted) in ((1, 3), (3, 1))
+        fits = have == wanted or (have, wanted) in ((1, 3), (3, 1))
+        return fits and not (self._kept_alone and self._run(self.takes_bytes(image), have) is None)
 
     def takes_bytes(self, image: Image) -> bool:
         """Whether the graph scales the stored pixels itself."""
         return self._preprocess.scaling == "range" and image.pixels.dtype == np.uint8 and image.value_range == BYTES
 
-    def _run(self, plain: bool, channels: int) -> Run:
+    def _run(self, plain: bool, channels: int) -> ArrayRun | None:
         with self._making:
             if (plain, channels) not in self._runs:
                 self._runs[plain, channels] = self._made(plain, channels)
             return self._runs[plain, channels]
 
-    def _made(self, plain: bool, channels: int) -> Run:
+    def _made(self, plain: bool, channels: int) -> ArrayRun | None:
+        """The graph ready to run; None where it is not kept and may not be made."""
         if self._prepared is not None:
             model = self._around(self._prepared.network(), plain, channels)
-            return on_openvino(model, "int8", streams=self.streams, threads=torch.get_num_threads())
+            return arrays_on_openvino(model, "int8", streams=self.streams, threads=thread_count())
+        key = conversion_key(self._network, self._manifest, self.way, "labels", plain, channels)
+        if self.way.runtime == "openvino":
+            found = kept_openvino_model(key, self.way.precision)
+            if found is None and self._kept_alone:
+                return None
+            if found is None:
+                graph, example = self.graph(plain, channels)
+                found = openvino_model(graph, (example,), free(0, 1, 2), key, precision=self.way.precision)
+            return arrays_on_openvino(found, self.way.precision, streams=self.streams, threads=thread_count())
         graph, example = self.graph(plain, channels)
-        key = conversion_key(self._model, self._manifest, self.way, "labels", plain, channels)
-        return compiled(graph, (example,), self.way, dynamic=FREE, streams=self.streams, key=key)
+        run = compiled(graph, (example,), self.way, dynamic=free(0, 1, 2), streams=self.streams, key=key)
+        return lambda image: tuple(answer.cpu().numpy() for answer in run(torch.from_numpy(image)))
 
     def graph(self, plain: bool, channels: int) -> tuple[PixelGraph, Tensor]:
         """The graph for images of a kind, and an example of its input: bytes, or values that are scaled already."""
-        preprocess = self._preprocess if plain else replace(self._preprocess, scaling="range")
-        graph = PixelGraph(self._model, preprocess, self._classes, value_range=BYTES if plain else (0.0, 1.0))
+        from maskwright.inference.graph import PixelGraph
+
+        graph = PixelGraph(module_of(self._network), self._seen(plain), self._classes, value_range=BYTES if plain else (0.0, 1.0))
         example = torch.zeros(2, *EXAMPLE_HW, channels, dtype=torch.uint8 if plain else torch.float32)
         return graph, example
 
+    def _seen(self, plain: bool) -> Preprocess:
+        return self._preprocess if plain else replace(self._preprocess, scaling="range")
+
     def _around(self, network: openvino.Model, plain: bool, channels: int) -> openvino.Model:
         """A prepared network with what is done before and after it, which is converted once for all networks."""
-        graph, image = self.graph(plain, channels)
-        preprocess, versions = graph.before.preprocess, (__version__, torch.__version__, version_of("openvino"))
-        logits = torch.zeros(2, len(self._classes), *EXAMPLE_HW)
-        kind = *versions, preprocess.to_dict(), self._classes.to_dict(), plain, channels
-        before = openvino_model(graph.before, (image,), FREE, key_of("before", *kind))
-        after = openvino_model(graph.after, (logits, image), (free_axes(0, 2, 3), *FREE), key_of("after", *kind))
+        versions = __version__, version_of("torch"), version_of("openvino")
+        kind = *versions, self._seen(plain).to_dict(), self._classes.to_dict(), plain, channels
+        keys = key_of("before", *kind), key_of("after", *kind)
+        before, after = map(kept_openvino_model, keys)
+        if before is None or after is None:
+            graph, image = self.graph(plain, channels)
+            logits = torch.zeros(2, len(self._classes), *EXAMPLE_HW)
+            before = openvino_model(graph.before, (image,), free(0, 1, 2), keys[0])
+            after = openvino_model(graph.after, (logits, image), (*free(0, 2, 3), *free(0, 1, 2)), keys[1])
         return joined(before, network, after)
 
 
-def logits_on(model: nn.Module, manifest: Manifest, way: Way, prepared: Prepared | None = None) -> Forward:
+def logits_on(network: Network, manifest: Manifest, way: Way, prepared: Prepared | None = None) -> Forward:
     """The network alone on another runtime than eager torch: where more than labels is wanted, or an image comes in tiles.
 
     Args:
         prepared: as of GraphLabels
     """
-    if prepared is not None:
-        run = on_openvino(prepared.network(), "int8", threads=torch.get_num_threads())
-    else:
+    if prepared is None and way.runtime != "openvino":
         example = torch.zeros(2, manifest.preprocessing().channels, *EXAMPLE_HW)
-        key = conversion_key(model, manifest, way, "logits")
-        run = compiled(model, (example,), way, dynamic=(free_axes(0, 2, 3),), key=key)
+        key = conversion_key(network, manifest, way, "logits")
+        run = compiled(module_of(network), (example,), way, dynamic=free(0, 2, 3), key=key)
+        return lambda image: _checked(run(image)[0], (len(image), *image.shape[2:]), way.runtime)
+    answer = arrays_of_logits(network, manifest, way, prepared)
+    return lambda image: torch.from_numpy(answer(image.detach().contiguous().numpy()))
+
+
+def arrays_of_logits(
+    network: Network, manifest: Manifest, way: Way, prepared: Prepared | None = None
+) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """The same on OpenVINO, from arrays to arrays: where the converted network is kept torch is not needed."""
+    if prepared is not None:
+        run = arrays_on_openvino(prepared.network(), "int8", threads=thread_count())
+    else:
+        key = conversion_key(network, manifest, way, "logits")
+        found = kept_openvino_model(key, way.precision)
+        if found is None:
+            example = torch.zeros(2, manifest.preprocessing().channels, *EXAMPLE_HW)
+            found = openvino_model(module_of(network).eval(), (example,), free(0, 2, 3), key, precision=way.precision)
+        run = arrays_on_openvino(found, way.precision, threads=thread_count())
     return lambda image: _checked(run(image)[0], (len(image), *image.shape[2:]), way.runtime)
 
 
-def _checked(answer: Tensor, size: tuple[int, ...], runtime: str) -> Tensor:
+def are_kept(network: Network, manifest: Manifest, way: Way) -> tuple[bool, bool]:
+    """Whether graphs for OpenVINO lie converted in the cache: of the labels of images as they mostly come, and of logits."""
+    channels = manifest.preprocessing().channels
+    labels = conversion_key(network, manifest, way, "labels", True, channels)
+    return is_kept(labels, way.precision), is_kept(conversion_key(network, manifest, way, "logits"), way.precision)
+
+
+def free(*axes: int) -> Dynamic:
+    """The free axes of an input, see converting.free_axes."""
+    from maskwright.inference.converting import free_axes
+
+    return (free_axes(*axes),)
+
+
+def _checked(answer: A, size: tuple[int, ...], runtime: str) -> A:
     """An answer (B, H, W) or (B, K, H, W) that is of the size (B, H, W).
 
     OpenVINO gives an empty one, or that of the image before, where a map within the network would be empty.
@@ -177,8 +240,8 @@ def _checked(answer: Tensor, size: tuple[int, ...], runtime: str) -> Tensor:
     return answer
 
 
-def conversion_key(model: nn.Module, manifest: Manifest, way: Way, *what: object) -> str:
+def conversion_key(network: Network, manifest: Manifest, way: Way, *what: object) -> str:
     """Everything that decides what a converted model is."""
-    versions = __version__, torch.__version__, version_of(way.runtime)
+    versions = __version__, version_of("torch"), version_of(way.runtime)
     described = manifest.model, manifest.model_args, manifest.preprocess, manifest.classes
-    return key_of(weights_hash(model), way.runtime, *versions, *described, *what)
+    return key_of(weights_hash(network), way.runtime, *versions, *described, *what)

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from maskwright.errors import InputError
 from maskwright.inference.blend import Blend
@@ -29,6 +29,9 @@ from maskwright.io.measured import Measured
 from maskwright.io.windows import ZARR_SUFFIX, open_windows
 from maskwright.result import LABELS
 from maskwright.transforms import Frame
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Up to here an image is read whole: in fp32 its three channels then take 400 MB.
 LARGE_PX = 1 << 25
@@ -75,9 +78,9 @@ class _LargeLabels(Windowed[NDArray[np.float32]]):
         super().__init__(predictor, source, target, view, np.dtype(predictor.classes.dtype), overlay=overlay)
         self.blend = Blend(self.tiling, self.part.folder)
 
-    def look(self, x: Tensor, frame: Frame) -> NDArray[np.float32]:
+    def look(self, x: NDArray[np.float32], frame: Frame) -> NDArray[np.float32]:
         """(K, h, w) logits of all that the tile sees."""
-        found: NDArray[np.float32] = frame.restore(self.predictor.logits(x))[0].cpu().numpy()
+        found = self.predictor.logits_of(x, frame)
         return found if found.flags.writeable else found.copy()
 
     def take(self, read: Read, found: NDArray[np.float32] | None) -> None:

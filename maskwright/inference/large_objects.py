@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from maskwright.annotations.coco_write import write_document
 from maskwright.annotations.geojson_write import write_parts
@@ -30,6 +29,7 @@ from maskwright.instances import Instances
 from maskwright.io.large_masks import Rows, write_large_ids, write_large_tiff, write_large_zarr
 from maskwright.io.measured import Measured
 from maskwright.io.windows import ZARR_SUFFIX
+from maskwright.later import torch
 from maskwright.ops.coverage import shapely_for
 from maskwright.result import LABELS
 from maskwright.transforms import Frame
@@ -73,8 +73,8 @@ class LargeObjects(Windowed[Instances]):
     def key(self) -> dict[str, Any]:
         return {**super().key(), "min_score": self.predictor.min_score}
 
-    def look(self, x: Tensor, frame: Frame) -> Instances:
-        return self.predictor.objects(x, frame)
+    def look(self, x: NDArray[np.float32], frame: Frame) -> Instances:
+        return self.predictor.objects(torch.from_numpy(x), frame)
 
     def take(self, read: Read, found: Instances | None) -> None:
         tile = read.tile

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import platform
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,25 +15,28 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from maskwright import __version__
-from maskwright.checkpoint import Manifest, weights_hash
+from maskwright.checkpoint import Manifest, Network, weights_hash
 from maskwright.classes import ClassMap
 from maskwright.errors import InputError
 from maskwright.inference.agreement import Agreement, Comparison
-from maskwright.inference.backends import computes_bf16, forward_on
+from maskwright.inference.backends import forward_on
 from maskwright.inference.cache import cache_folder, key_of
 from maskwright.inference.labelling import GraphLabels, Labels, covered_by, labels_on_torch, objects_on
+from maskwright.inference.machine import Device, as_torch, processor, thread_count
 from maskwright.inference.probes import Probe
 from maskwright.inference.runtimes import RUNTIMES, Way, version_of, ways_on
 from maskwright.inference.tiled import WHOLE_IMAGE_PX, Forward
 from maskwright.io.write import write_json
+from maskwright.later import torch
+
+if TYPE_CHECKING:
+    from torch import nn
 
 ORDER = ("bf16", "fp16", "fp32")  # in which the number types are tried
 MOST_TOGETHER = 16  # images in one pass
@@ -119,17 +121,17 @@ class Measurement:
         return cls(dict(given["machine"]), int(given["images"]), float(given["reference_ms"]), ways, *counts, tiles)
 
 
-def here(device: torch.device) -> dict[str, str]:
+def here(device: Device) -> dict[str, str]:
     """The machine and the versions, as far as they decide how a network runs."""
     versions = {f"{name} version": version_of(name) for name in RUNTIMES}
-    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-    return {"device": device.type, "kind": kind, "threads": str(torch.get_num_threads()), "maskwright": __version__, **versions}
+    kind = torch.cuda.get_device_name(as_torch(device)) if device.type == "cuda" else processor()
+    return {"device": device.type, "kind": kind, "threads": str(thread_count()), "maskwright": __version__, **versions}
 
 
 def measure(
     model: nn.Module,
     manifest: Manifest,
-    device: torch.device,
+    device: Device,
     probes: Sequence[Probe],
     *,
     runtimes: Collection[str] = RUNTIMES,
@@ -180,12 +182,12 @@ def measure(
     return replace(measured, streams=_streams(model, manifest, way, probes))
 
 
-def kept_measurement(model: nn.Module, manifest: Manifest, device: torch.device) -> Measurement | None:
+def kept_measurement(network: Network, manifest: Manifest, device: Device) -> Measurement | None:
     """What was measured of every runtime for these weights on this machine, by training or later; None if it was not."""
     there = {way.runtime for way in _in_order(ways_on(device), manifest)}
     # What was measured later, by hand or on another machine, comes first.
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):  # never measured, or the file is damaged
-        kept = Measurement.from_dict(json.loads(_file(model, device).read_text(encoding="utf-8")))
+        kept = Measurement.from_dict(json.loads(_file(network, device).read_text(encoding="utf-8")))
         gone = "compile" if "compile" not in there else ""  # Triton may have been here then
         return replace(kept, ways=tuple(way for way in kept.ways if way.way.split()[0] != gone))
     known = manifest.runtimes or {}
@@ -196,10 +198,10 @@ def kept_measurement(model: nn.Module, manifest: Manifest, device: torch.device)
     return None
 
 
-def keep_measurement(model: nn.Module, device: torch.device, found: Measurement) -> None:
+def keep_measurement(network: Network, device: Device, found: Measurement) -> None:
     """Into the user's cache; where that cannot be written it is measured again the next time."""
     try:
-        write_json(_file(model, device), found.to_dict())
+        write_json(_file(network, device), found.to_dict())
     except (InputError, OSError):
         return
 
@@ -225,8 +227,8 @@ def first_line(error: Exception) -> str:
     return lines[0].rstrip(".:") if lines else type(error).__name__
 
 
-def _file(model: nn.Module, device: torch.device) -> Path:
-    return cache_folder() / "measured" / f"{key_of(weights_hash(model), *sorted(here(device).items()))}.json"
+def _file(network: Network, device: Device) -> Path:
+    return cache_folder() / "measured" / f"{key_of(weights_hash(network), *sorted(here(device).items()))}.json"
 
 
 def _size(hw: tuple[int, int]) -> str:
@@ -247,7 +249,7 @@ def _judged(
     way: Way,
     model: nn.Module,
     manifest: Manifest,
-    device: torch.device,
+    device: Device,
     probes: Sequence[Probe],
     reference: Sequence[NDArray[Any]],
     classes: ClassMap,
@@ -271,7 +273,7 @@ def _judged(
 def _streams(model: nn.Module, manifest: Manifest, way: Way, probes: Sequence[Probe]) -> int:
     """The number of images side by side with which all probes are done soonest."""
     spent = {}
-    for streams in _counts(torch.get_num_threads()):
+    for streams in _counts(thread_count()):
         labels = GraphLabels(model, manifest, way, streams=streams)
         with ThreadPoolExecutor(streams) as pool:
             list(pool.map(labels, [probes[0].image] * streams))
@@ -281,7 +283,7 @@ def _streams(model: nn.Module, manifest: Manifest, way: Way, probes: Sequence[Pr
     return min(spent, key=lambda streams: spent[streams])
 
 
-def _together(model: nn.Module, manifest: Manifest, device: torch.device, precision: str, probes: Sequence[Probe]) -> int:
+def _together(model: nn.Module, manifest: Manifest, device: Device, precision: str, probes: Sequence[Probe]) -> int:
     """How many images in one pass, doubled as long as that takes 5 % less an image, fits into memory, and is found out soon."""
     x, _ = manifest.preprocessing()(probes[len(probes) // 2].image)
     most = max(1, min(MOST_TOGETHER, WHOLE_IMAGE_PX // (x.shape[2] * x.shape[3])))
@@ -321,12 +323,3 @@ def _timed(labels: Labels, probes: Sequence[Probe]) -> tuple[list[NDArray[Any]],
         answers.append(np.asarray(labels(probe.image)))
         spent.append(time.perf_counter() - began)
     return answers, 1000 * median(spent), start_s
-
-
-def _processor() -> str:
-    """The processor's name and whether it computes bf16, on which kernels are chosen."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    name = names[0] if names else platform.processor() or platform.machine()
-    return f"{name}, {torch.backends.cpu.get_cpu_capability()}{', bf16' if computes_bf16(torch.device('cpu')) else ''}"

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from maskwright.classes import ClassMap
 from maskwright.errors import InputError
 from maskwright.inference.backends import answering
+from maskwright.inference.machine import Device
 from maskwright.instances import Instances
+from maskwright.later import torch
 from maskwright.models.mask_rcnn.paste import pasted
-from maskwright.models.outputs import Detections
 from maskwright.transforms import Frame
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from maskwright.models.outputs import Detections
 
 MIN_SCORE = 0.5  # of an object that is shown and written; scores are taken over all of them
 
@@ -25,7 +29,7 @@ class Detect(Protocol):
     def __call__(self, image: Tensor) -> Detections: ...
 
 
-def detect_on(model: nn.Module, device: torch.device, precision: str, *, exact: bool = False, many: bool = False) -> Detect:
+def detect_on(model: nn.Module, device: Device, precision: str, *, exact: bool = False, many: bool = False) -> Detect:
     """The objects of one image: moved to the device, run without gradients in the number type; see backends.forward_on."""
     answer = answering(model, device, precision, exact=exact, many=many, part="encoder")
 

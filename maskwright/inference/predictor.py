@@ -19,21 +19,20 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 
 import numpy as np
 import PIL.Image
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from maskwright.checkpoint import Manifest, weights_hash
+from maskwright.checkpoint import Manifest, Network, module_of, weights_hash
 from maskwright.errors import InputError
-from maskwright.inference.backends import Precision, choose_device
+from maskwright.inference.backends import Precision
 from maskwright.inference.border import border_px
 from maskwright.inference.decode import decode
 from maskwright.inference.engine import Engine
 from maskwright.inference.labelling import GraphLabels
+from maskwright.inference.machine import as_torch, device_of
 from maskwright.inference.objects import MIN_SCORE, decode_objects
 from maskwright.inference.proof import owned_bands
 from maskwright.inference.tiled import in_pieces, tiles_for
@@ -41,19 +40,22 @@ from maskwright.inference.tiled_objects import comes_in_tiles, objects_in_tiles,
 from maskwright.inference.tiling import Tiling
 from maskwright.inference.together import Kind, alike
 from maskwright.inference.tta import flipped
-from maskwright.inference.uncertainty import check_samples, monte_carlo
 from maskwright.instances import Instances
 from maskwright.io.image import Image
 from maskwright.io.read import read_image
-from maskwright.published import load_model
+from maskwright.later import torch
+from maskwright.published import open_model
 from maskwright.result import Segmentation
 from maskwright.transforms import Frame
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 T = TypeVar("T")
 Source = str | Path | NDArray[Any] | PIL.Image.Image | Image
 Sources = list[Any] | tuple[Source, ...]  # Any: a list[Path] is no list[Source] to a type checker
-Prepared = tuple[Image, Tensor, Frame]
-Begun = Segmentation | Prepared | Image  # answered already, prepared as a whole, or to be looked at in tiles
+Prepared: TypeAlias = "tuple[Image, Tensor, Frame]"
+Begun: TypeAlias = "Segmentation | Prepared | Image"  # answered already, prepared as a whole, or to be looked at in tiles
 Options = tuple[bool, bool]  # whether confidence is wanted, whether probabilities are
 
 
@@ -72,7 +74,7 @@ class Predictor:
     """A trained model, ready to answer images; holds nothing between calls, so threads may share it.
 
     Args:
-        model: taken over: it is moved to the device and stays in evaluation mode
+        model: taken over: it is moved to the device and stays in evaluation mode; or a checkpoint.Stored, see Engine
         manifest: the checkpoint's; says what is done to an image first and what the channels mean
         device: "auto" takes CUDA or mps where there is one, else the CPU
         runtime: "torch", "openvino", "compile" (torch.compile) or "onnx"; "auto" is torch, and where many images
@@ -92,6 +94,7 @@ class Predictor:
     Attributes:
         classes: what the ids in the answers mean
         passes, exact, tile, overlap: as given
+        device: what torch computes on
 
     Raises:
         InputError: the device, precision, tile, flips or passes cannot be had.
@@ -99,7 +102,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Network,
         manifest: Manifest,
         *,
         device: str | torch.device = "auto",
@@ -116,7 +119,7 @@ class Predictor:
         tiles_for((1, 1), tile, overlap)  # a wish that cannot be had is refused now, not at the first large image
         self.finds_objects = manifest.task == "instance"
         _check_wishes(manifest, {"flips": flips, "passes": passes > 0}, min_score)
-        self.device = choose_device(device)
+        self._device = device_of(device)
         self.manifest, self.classes, self.preprocess = manifest, manifest.class_map(), manifest.preprocessing()
         self._wished = f", runtime {runtime}, precision {precision}"
         self._marks = (", exact" if exact else "") + (", flips" if flips else "")
@@ -125,13 +128,15 @@ class Predictor:
             raise InputError(f"uncertainty draws dropout anew for each pass, which the runtime {runtime!r} cannot; take torch.")
         # A converted network has no dropout left: its passes would all be the same.
         wishes = {"runtime": "torch" if passes else runtime, "precision": precision, "exact": exact}
-        self._engine = Engine(model, manifest, self.device, run=run, **wishes)  # type: ignore[arg-type]  # each as declared
+        self._engine = Engine(model, manifest, self._device, run=run, **wishes)  # type: ignore[arg-type]  # each as declared
         self._forward = flipped(self._engine.forward) if flips else self._engine.forward
         self.exact, self.tile, self.overlap = exact, tile, overlap
         self._labels_alone = not (self.finds_objects or flips or passes or tile)
-        self._model, self.passes, self._sampling = model, passes, Lock()
+        self._network, self.passes, self._sampling = model, passes, Lock()
         if passes:
-            check_samples(model, passes)
+            from maskwright.inference.uncertainty import check_samples
+
+            check_samples(module_of(model), passes)
 
     @classmethod
     def load(
@@ -151,9 +156,9 @@ class Predictor:
         the other arguments are those of Predictor.
 
         Raises:
-            CheckpointError, InputError: there is no usable checkpoint; see load_model.
+            CheckpointError, InputError: there is no usable checkpoint; see published.load_model.
         """
-        model, manifest = load_model(path)
+        model, manifest = open_model(path)
         wishes = {"device": device, "precision": precision, "exact": exact, "tile": tile, "flips": flips, "passes": passes}
         run = Path(path) if Path(path).is_dir() else None
         wishes |= {"runtime": runtime, "overlap": overlap}
@@ -163,10 +168,15 @@ class Predictor:
         raise TypeError("a Predictor cannot be copied or pickled; load the run in each process: maskwright.load(run).")
 
     @property
+    def device(self) -> torch.device:
+        """What torch computes on."""
+        return as_torch(self._device)
+
+    @property
     def runtime(self) -> str:
         """What the next image runs on, for people: "cpu bf16" on torch, "cpu openvino bf16"."""
         way = self._engine.way
-        return f"{self.device.type} {way if way.runtime != 'torch' else way.precision}{self._marks}"
+        return f"{self._device.type} {way if way.runtime != 'torch' else way.precision}{self._marks}"
 
     @property
     def asked(self) -> str:
@@ -178,7 +188,7 @@ class Predictor:
     @cached_property
     def weights_hash(self) -> str:
         """See checkpoint.weights_hash."""
-        return weights_hash(self._model)
+        return weights_hash(self._network)
 
     @cached_property
     def border_px(self) -> int | None:
@@ -188,6 +198,15 @@ class Predictor:
     def logits(self, x: Tensor) -> Tensor:
         """Logits (B, K, h, w) of what Preprocess made of images, (B, C, h, w), in one pass."""
         return self._forward(x)
+
+    def logits_of(self, x: NDArray[np.float32], frame: Frame) -> NDArray[np.float32]:
+        """The same of one image as an array, brought to the size that it has in the file: (1, C, h, w) to (K, H, W)."""
+        as_it_is = self._forward == self._engine.forward and frame.hw == frame.work_hw  # not flipped, not resized
+        answer = self._engine.forward_arrays() if as_it_is else None
+        if answer:
+            return np.asarray(answer(x)[0])
+        found: NDArray[np.float32] = frame.restore(self.logits(torch.from_numpy(x)))[0].cpu().numpy()
+        return found
 
     @property
     def refused(self) -> tuple[str, ...]:
@@ -397,8 +416,10 @@ class Predictor:
         def whole(image: Tensor) -> Tensor:
             return torch.cat(list(in_pieces(self._forward, image, self.tile, self.overlap)), dim=2)
 
+        from maskwright.inference.uncertainty import monte_carlo
+
         with self._sampling:  # dropout is switched on in the model itself, which threads share
-            found = monte_carlo(self._model, x, passes=self.passes, forward=whole)
+            found = monte_carlo(module_of(self._network), x, passes=self.passes, forward=whole)
         return [found.probs.clamp(min=1e-12).log()], found.uncertainty
 
 

@@ -12,19 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from maskwright.errors import CheckpointError, InputError
 from maskwright.inference.cache import build, whole
 from maskwright.inference.conversions import save_openvino_model
-from maskwright.inference.object_parts import GRAPHS, parts_of
-from maskwright.inference.quantising import Quantisation
+from maskwright.inference.machine import thread_count
 from maskwright.inference.runtimes import on_openvino
 from maskwright.inference.telemetry import openvino_core
 
 if TYPE_CHECKING:
     import openvino
 
+    from maskwright.inference.quantising import Quantisation
     from maskwright.models.mask_rcnn.parts import Parts
 
 FOLDER = "int8"
@@ -71,9 +69,11 @@ class Prepared:
         Raises:
             CheckpointError: the report does not say the number type of each graph.
         """
+        from maskwright.inference.object_parts import GRAPHS, parts_of
+
         if set(self.types) != set(GRAPHS) or not set(self.types.values()) <= {"int8", "bf16", "fp32"}:
             raise CheckpointError(f"{self.folder}: the int8 model is damaged; {HOW}.")
-        threads = torch.get_num_threads()
+        threads = thread_count()
         return parts_of(*(on_openvino(self._read(name), self.types[name], threads=threads) for name in GRAPHS))
 
     def _read(self, name: str) -> openvino.Model:

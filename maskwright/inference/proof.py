@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from math import isqrt
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from maskwright.inference.tiled import GRID_PX, WHOLE_IMAGE_PX, Forward, tiled
 from maskwright.inference.tiling import Tile, Tiling
+from maskwright.later import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SIDE_PX = isqrt(WHOLE_IMAGE_PX) // GRID_PX * GRID_PX
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maskwright.errors import InputError
-from maskwright.inference.backends import computes_bf16
 from maskwright.inference.conversions import openvino_model
+from maskwright.inference.machine import Cpu, computes_bf16
 from maskwright.inference.object_parts import GRAPHS, detect_by, graphs_of, parts_of
 from maskwright.inference.objects import Detect
 from maskwright.inference.quantising import MOST_DROP, Quantisation, layers_of, quantised
@@ -59,7 +59,7 @@ def quantised_objects(
     types = dict.fromkeys(GRAPHS, "fp32")
     runs: dict[str, Run] = {name: on_openvino(model, "fp32", threads=threads) for name, model in models.items()}
     before = after = validate(_detect(net, runs))
-    if computes_bf16(torch.device("cpu")):
+    if computes_bf16(Cpu()):
         types["masks"], runs["masks"] = "bf16", on_openvino(models["masks"], "bf16", threads=threads)
     seen, kept = _inputs_of(net, images), []
     layers = {name: layers_of(models[name]) for name in ROUNDED}

@@ -11,9 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from maskwright.inference.rounding import diffused, diffused_transposed
+from maskwright.inference.telemetry import without_telemetry
+from maskwright.later import torch
 
 if TYPE_CHECKING:
     import openvino
@@ -35,6 +36,20 @@ def rewritten(model: openvino.Model) -> openvino.Model:
     _convolve_before_repeating(model)
     _pool_to_the_last_pixel(model)
     return model
+
+
+def joined(before: openvino.Model, network: openvino.Model, after: openvino.Model) -> openvino.Model:
+    """Three models in a row as one: the network takes what the first gives, the last takes its answer and the first's input.
+
+    The models are taken over.
+    """
+    openvino = without_telemetry("openvino", "conversion for OpenVINO")
+    (source,), (seen,) = before.get_parameters(), network.get_parameters()
+    answer, again = after.get_parameters()
+    seen.output(0).replace(before.get_results()[0].input_value(0))
+    answer.output(0).replace(network.get_results()[0].input_value(0))
+    again.output(0).replace(source.output(0))
+    return rewritten(openvino.Model(after.get_results(), [source]))
 
 
 def near_in_bf16(model: openvino.Model) -> openvino.Model:

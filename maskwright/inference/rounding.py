@@ -9,8 +9,12 @@ It costs nothing when the network runs (benchmarks/results/rounding.md).
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
+
+from maskwright.later import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def diffused(weight: Tensor, dtype: torch.dtype) -> Tensor:

@@ -18,24 +18,27 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
 
 from maskwright.errors import InputError, MissingExtraError
 from maskwright.inference import conversions
-from maskwright.inference.backends import computes_bf16, computing
-from maskwright.inference.converting import Dynamic
+from maskwright.inference.machine import Cpu, Device, as_torch, computes_bf16, thread_count
 from maskwright.inference.telemetry import openvino_core
+from maskwright.later import torch
 
 if TYPE_CHECKING:
     import openvino
+    from torch import Tensor, nn
+
+    from maskwright.inference.converting import Dynamic
 
 RuntimeName = Literal["torch", "openvino", "compile", "onnx"]
 RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
-Run = Callable[..., tuple[Tensor, ...]]
+Run: TypeAlias = "Callable[..., tuple[Tensor, ...]]"
+ArrayRun = Callable[..., tuple[NDArray[Any], ...]]
 
 _PACKAGES = {
     "torch": ("torch", "torch"),
@@ -61,7 +64,7 @@ def installed(runtime: RuntimeName) -> bool:
     return find_spec(_PACKAGES[runtime][0]) is not None
 
 
-def compiles_on(device: torch.device) -> bool:
+def compiles_on(device: Device) -> bool:
     """Whether torch.compile has what it writes code for: a C++ compiler on the CPU, Triton on CUDA."""
     if device.type == "cuda":
         return find_spec("triton") is not None
@@ -89,7 +92,7 @@ def require(runtime: RuntimeName) -> None:
         raise MissingExtraError(*_PACKAGES[runtime], f"the runtime {runtime!r}")
 
 
-def ways_on(device: torch.device) -> tuple[Way, ...]:
+def ways_on(device: Device) -> tuple[Way, ...]:
     """Every way that is worth measuring here, but for int8, which has to be prepared (quantising.py).
 
     torch.compile on GPUs only: on a processor it takes half a minute to win a seventh at most (benchmarks/compiling.py).
@@ -130,7 +133,7 @@ def compiled(
     """
     require(way.runtime)
     module.eval()
-    threads = threads or torch.get_num_threads()
+    threads = threads or thread_count()
     if way.runtime in ("torch", "compile"):
         device = _device_of(module)
         module = module.to(device).to(memory_format=torch.channels_last)
@@ -142,8 +145,11 @@ def compiled(
     return on_onnx(conversions.onnx_model(module, example, dynamic, key), threads=max(1, threads // streams))
 
 
-def on_torch(module: Callable[..., Any], device: torch.device, precision: str) -> Run:
+def on_torch(module: Callable[..., Any], device: Device, precision: str) -> Run:
     """A module that lies on a device, without gradients, in a number type."""
+    from maskwright.inference.backends import computing
+
+    device = as_torch(device)
 
     def run(*inputs: Tensor) -> tuple[Tensor, ...]:
         with ExitStack() as settings:
@@ -160,12 +166,25 @@ def on_torch(module: Callable[..., Any], device: torch.device, precision: str) -
 
 
 def on_openvino(model: openvino.Model, precision: str, *, streams: int = 1, threads: int = 1, beside: str | None = None) -> Run:
-    """An OpenVINO model on the CPU; each call waits until one of the streams is free.
+    """An OpenVINO model on the CPU; see arrays_on_openvino."""
+    answer = arrays_on_openvino(model, precision, streams=streams, threads=threads, beside=beside)
+
+    def run(*inputs: Tensor) -> tuple[Tensor, ...]:
+        return tuple(torch.from_numpy(array) for array in answer(*(x.detach().contiguous().numpy() for x in inputs)))
+
+    return run
+
+
+def arrays_on_openvino(
+    model: openvino.Model, precision: str, *, streams: int = 1, threads: int = 1, beside: str | None = None
+) -> ArrayRun:
+    """An OpenVINO model on the CPU, arrays in and arrays out, for which torch is not needed; each call waits until one of the
+    streams is free.
 
     Args:
         beside: in int8 the number type of everything else; None takes bf16 where that is quick
     """
-    beside = beside or ("bf16" if computes_bf16(torch.device("cpu")) else "fp32")
+    beside = beside or ("bf16" if computes_bf16(Cpu()) else "fp32")
     settings = {
         "INFERENCE_PRECISION_HINT": _HINTS[beside if precision == "int8" else precision],
         "NUM_STREAMS": streams,
@@ -178,12 +197,12 @@ def on_openvino(model: openvino.Model, precision: str, *, streams: int = 1, thre
     for _ in range(streams):
         free.put(program.create_infer_request())
 
-    def run(*inputs: Tensor) -> tuple[Tensor, ...]:
+    def run(*inputs: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         request = free.get()
         try:
             # Shared by every call: one that copied its input would write it into the array of the call before.
-            found = request.infer([x.detach().contiguous().numpy() for x in inputs], share_inputs=True)
-            return tuple(torch.from_numpy(np.array(found[port])) for port in program.outputs)
+            found = request.infer([np.ascontiguousarray(x) for x in inputs], share_inputs=True)
+            return tuple(np.array(found[port]) for port in program.outputs)
         finally:
             free.put(request)
 
@@ -213,7 +232,7 @@ def _device_of(module: nn.Module) -> torch.device:
 
 def _flat(answer: Any) -> tuple[Tensor, ...]:
     """The tensors of an answer, in the order in which a converted graph gives them; floats as fp32."""
-    if isinstance(answer, Tensor):
+    if isinstance(answer, torch.Tensor):
         return (answer.float() if answer.is_floating_point() else answer,)
     values = answer.values() if isinstance(answer, Mapping) else answer
     return tuple(tensor for part in values for tensor in _flat(part))

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from maskwright.inference.tiling import Tile
 from maskwright.instances import Instances
+from maskwright.later import ndimage
 from maskwright.ops.rle import Rle
 
 Box = tuple[int, int, int, int]  # xyxy in pixels of the whole image, half open

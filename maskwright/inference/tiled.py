@@ -11,14 +11,19 @@ the whole image.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeAlias
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from maskwright.errors import InputError
+from maskwright.later import torch
 from maskwright.ops.tiles import starts
 
-Forward = Callable[[Tensor], Tensor]  # (B, C, h, w) -> (B, K, h, w)
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Forward: TypeAlias = "Callable[[Tensor], Tensor]"  # (B, C, h, w) -> (B, K, h, w)
 
 # One pass over 1920 x 1080 px still fits: a U-Net of width 64 then needs 3.4 GB in fp32.
 WHOLE_IMAGE_PX = 2 << 20
@@ -100,12 +105,12 @@ def grid_starts(length: int, tile_px: int, overlap_px: int) -> list[int]:
     return first
 
 
-def bell(height: int, width: int) -> Tensor:
+def bell(height: int, width: int) -> NDArray[np.float32]:
     """(height, width) weight of a tile's pixels: 1 in the middle, above 0 everywhere."""
 
-    def along(length: int) -> Tensor:
-        from_centre = torch.arange(length) + 0.5 - length / 2
-        return torch.exp(-0.5 * (from_centre / (length * _SIGMA)) ** 2)
+    def along(length: int) -> NDArray[np.float32]:
+        from_centre = np.arange(length, dtype=np.float32) + np.float32(0.5 - length / 2)
+        return np.asarray(np.exp(-0.5 * (from_centre / np.float32(length * _SIGMA)) ** 2))
 
     return along(height)[:, None] * along(width)
 
@@ -124,7 +129,7 @@ class _Strip:
             self._average = answer.new_zeros(*answer.shape[:2], *self._hw)
             self._weight = answer.new_zeros(self._hw)
         h, w = answer.shape[2:]
-        weight = bell(h, w).to(answer.device)
+        weight = torch.from_numpy(bell(h, w)).to(answer.device)
         average = self._average[:, :, :h, left : left + w]
         total = self._weight[:h, left : left + w].add_(weight)
         average += (answer - average) * (weight / total)  # where this tile is the first, its share is exactly 1

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from maskwright.classes import ClassMap
 from maskwright.inference.stitching import Piece, Stitcher, pieces_of
@@ -17,6 +17,9 @@ from maskwright.instances import Instances
 from maskwright.io.image import Image, Statistics
 from maskwright.ops.rle import Rle
 from maskwright.transforms import Frame, Preprocess
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Pixels that the net sees in one pass: a Mask R-CNN on ResNet-50 then takes some 4 GB in fp32.
 WHOLE_PX = 8 << 20

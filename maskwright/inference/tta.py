@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from maskwright.inference.tiled import Forward
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LEFT_RIGHT = (3,)
 UP_DOWN = (2,)

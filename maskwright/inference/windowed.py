@@ -16,7 +16,6 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from maskwright import __version__
 from maskwright.inference.freed import Limit
@@ -72,7 +71,7 @@ class LargeReport:
 class Read(NamedTuple):
     row: int
     tile: Tile
-    seen: tuple[Tensor, Frame] | None  # None: nothing was measured there
+    seen: tuple[NDArray[np.float32], Frame] | None  # None: nothing was measured there
     missing: NDArray[np.bool_] | None  # (h, w) of tile.rows and tile.cols
 
 
@@ -109,7 +108,7 @@ class Windowed(ABC, Generic[Found]):
         self._broken = False
 
     @abstractmethod
-    def look(self, x: Tensor, frame: Frame) -> Found:
+    def look(self, x: NDArray[np.float32], frame: Frame) -> Found:
         """What the net finds in a tile."""
 
     @abstractmethod
@@ -190,7 +189,7 @@ class Windowed(ABC, Generic[Found]):
         pixels, missing = self.source.read(tile.rows, tile.cols)
         if missing is not None and missing.all():
             return Read(row, tile, None, missing)
-        return Read(row, tile, self.preprocess(self.as_part(pixels)), missing)
+        return Read(row, tile, self.preprocess.seen(self.as_part(pixels)), missing)
 
     def _found(self, read: Read) -> Found | None:
         if read.seen is None:

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from maskwright.classes import ClassMap
 from maskwright.errors import InputError
+from maskwright.later import torch
 from maskwright.metrics.semantic import SemanticScores
 
 # A block of both label arrays and its pair codes stays in the L1/L2 cache; and torch, which starts threads above this many

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
 from pkgutil import resolve_name
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from maskwright.errors import InputError
-from maskwright.models.outline import outlined
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -201,6 +202,8 @@ def class_axes(name: str, *, channels: int, classes: int, **model_args: object) 
     Edge cases: an axis of as many entries as there are classes, but for another reason, is not taken for one of classes; nor is
     one with several slices a class, as the sides of boxes, which starts anew where the classes change.
     """
+    from maskwright.models.outline import outlined
+
     with outlined():
         one, more = (build(name, channels=channels, classes=k, **model_args).state_dict() for k in (classes, classes + 1))
     found = {}

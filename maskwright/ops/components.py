@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from maskwright.later import ndimage
 from maskwright.ops.rle import Rle
 
 EDGES, CORNERS = 4, 8

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from maskwright.errors import MissingExtraError
+from maskwright.later import ndimage
 from maskwright.ops.polygons import Ring
 from maskwright.ops.rle import Rle
 from maskwright.ops.tracing import polygons

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from maskwright.classes import Colour
+from maskwright.later import ndimage
 
 FEATHER_PX = 2.0
 # A blur never ends; beyond this share it does, at about two standard deviations, so that things are wholly opaque inside.

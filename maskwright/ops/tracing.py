@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from maskwright.later import ndimage
 from maskwright.ops.polygons import Ring
 from maskwright.ops.rle import Rle
 

@@ -9,22 +9,20 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
 from maskwright.errors import InputError
 from maskwright.io.image import Image, nominal_range
 from maskwright.io.volume import slice_of
+from maskwright.later import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MOST_ZOOM = 16
-# The tracer follows these through free sizes, which Python's own min and max would fix.
-_lesser: Callable[[int, int], int] = torch.sym_min  # type: ignore[assignment]  # whole numbers in, whole numbers out
-_greater: Callable[[int, int], int] = torch.sym_max  # type: ignore[assignment]
 ZOOM_STEPS = 1000  # a zoom is taken to the nearest fraction with at most this denominator
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
@@ -50,7 +48,7 @@ class Frame:
         """
         if self.hw == self.work_hw:
             return logits.float()
-        return F.interpolate(logits.float(), size=self.hw, mode="bilinear", align_corners=False)
+        return torch.nn.functional.interpolate(logits.float(), size=self.hw, mode="bilinear", align_corners=False)
 
 
 @dataclass(frozen=True)
@@ -103,12 +101,17 @@ class Preprocess:
         Raises:
             InputError: the image's channels cannot be turned into the network's.
         """
+        x, frame = self.seen(image)
+        return torch.from_numpy(x), frame
+
+    def seen(self, image: Image) -> tuple[NDArray[np.float32], Frame]:
+        """The same as an array; torch is only needed where the size changes."""
         work_hw = self.work_hw(image.hw)
-        x = torch.from_numpy(np.ascontiguousarray(self.scaled(image).transpose(2, 0, 1)))[None]  # (1, C', H, W)
+        x = np.ascontiguousarray(self.scaled(image).transpose(2, 0, 1))[None]  # (1, C', H, W)
         if work_hw != image.hw:
-            x = F.interpolate(x, size=work_hw, mode="bilinear", align_corners=False, antialias=self.smooth)
+            x = _resized(x, work_hw, smooth=self.smooth)  # (1, C', h, w)
         x = self._to_channels(x, image)  # (1, C, h, w)
-        mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (self.mean, self.std))
+        mean, std = (np.array(v, np.float32).reshape(1, -1, 1, 1) for v in (self.mean, self.std))
         return (x - mean) / std, Frame(image.hw, work_hw)
 
     def work_hw(self, hw: tuple[int, int]) -> tuple[int, int]:
@@ -118,11 +121,12 @@ class Preprocess:
         """
         zoom = Fraction(self.zoom).limit_denominator(ZOOM_STEPS)
         scales = [(zoom.numerator, zoom.denominator)]
+        lesser, greater = _extremes(hw)
         if (self.max_side_px, self.min_side_px) != (None, None):
-            wished = ((self.max_side_px, _greater(*hw)), (self.min_side_px, _lesser(*hw)))
+            wished = ((self.max_side_px, greater(*hw)), (self.min_side_px, lesser(*hw)))
             scales = [(px * zoom.numerator, side * zoom.denominator) for px, side in wished if px is not None]
-        h, w = (functools.reduce(_lesser, (_rounded(side * up, down) for up, down in scales)) for side in hw)
-        return _greater(1, h), _greater(1, w)
+        h, w = (functools.reduce(lesser, (_rounded(side * up, down) for up, down in scales)) for side in hw)
+        return greater(1, h), greater(1, w)
 
     def scaled(self, image: Image) -> NDArray[np.float32]:
         """The image's values by `scaling`, (H, W, C) as stored; mean and std come after.
@@ -169,14 +173,14 @@ class Preprocess:
         mean, spread = float(pixels.mean(dtype=np.float64)), float(pixels.std(dtype=np.float64))
         return mean, mean + spread
 
-    def _to_channels(self, x: Tensor, image: Image) -> Tensor:
+    def _to_channels(self, x: NDArray[np.float32], image: Image) -> NDArray[np.float32]:
         have = x.shape[1]
         if have == self.channels:
             return x
         if self.channels == 1 and have == 3:
-            return (x * x.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+            return np.asarray((x * np.array(LUMA, np.float32).reshape(1, 3, 1, 1)).sum(1, keepdims=True))
         if self.channels == 3 and have == 1:
-            return x.expand(-1, 3, -1, -1)
+            return np.repeat(x, 3, axis=1)
         raise InputError(
             f"{image.path or image.name}: the image has {have} channels, the model was trained on {self.channels}. "
             f"Give an image with {self.channels} channels, or train a model on images like this one."
@@ -194,6 +198,21 @@ class Preprocess:
         return cls(**plain)
 
 
+def _extremes(hw: tuple[int, int]) -> tuple[Callable[[int, int], int], Callable[[int, int], int]]:
+    """The lesser and the greater of two lengths; of those that a tracer leaves free as it can follow, which Python would fix."""
+    if all(type(side) is int for side in hw):
+        return min, max
+    return torch.sym_min, torch.sym_max  # type: ignore[return-value]  # whole numbers in, whole numbers out
+
+
+def _resized(x: NDArray[np.float32], hw: tuple[int, int], *, smooth: bool) -> NDArray[np.float32]:
+    resize = torch.nn.functional.interpolate
+    found: NDArray[np.float32] = resize(
+        torch.from_numpy(x), size=hw, mode="bilinear", align_corners=False, antialias=smooth
+    ).numpy()
+    return found
+
+
 def _rounded(up: int, down: int) -> int:
     """up / down to the nearest whole number, the greater of two that are as near."""
     return (2 * up + down) // (2 * down)
@@ -209,6 +228,5 @@ def resize_target(target: NDArray[np.uint8], hw: tuple[int, int]) -> NDArray[np.
     if target.shape == hw:
         return target
     values = np.flatnonzero(np.bincount(target.ravel(), minlength=256))
-    onehot = torch.from_numpy((target[None] == values[:, None, None]).astype(np.float32))[None]  # (1, V, H, W)
-    shares = F.interpolate(onehot, size=hw, mode="bilinear", align_corners=False, antialias=True)[0]
-    return np.asarray(values[shares.argmax(0).numpy()], np.uint8)
+    onehot = (target[None] == values[:, None, None]).astype(np.float32)[None]  # (1, V, H, W)
+    return np.asarray(values[_resized(onehot, hw, smooth=True)[0].argmax(0)], np.uint8)

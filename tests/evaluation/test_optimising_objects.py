@@ -18,7 +18,7 @@ from maskwright.errors import CheckpointError, InputError
 from maskwright.evaluation import optimise, optimising
 from maskwright.evaluation.evaluating import evaluate
 from maskwright.inference import quantising_objects, runtimes
-from maskwright.inference.backends import computes_bf16
+from maskwright.inference.machine import computes_bf16
 from maskwright.inference.predictor import Predictor
 from maskwright.inference.prepared import Prepared
 from maskwright.inference.quantising_objects import MOST_CROPS, quantised_objects

@@ -42,9 +42,9 @@ def test_an_answer_of_another_size_is_refused(make_run, monkeypatch, stale):
     """As OpenVINO gives where an inner map would be empty."""
     model, manifest = load_checkpoint(make_run())
     count, *hw = stale
-    monkeypatch.setattr(labelling, "compiled", lambda module, *_, **how: lambda x: (torch.zeros(stale),))
+    monkeypatch.setattr(labelling, "arrays_on_openvino", lambda *_, **how: lambda x: (np.zeros(stale),))
     with pytest.raises(InputError, match=r"'openvino' cannot run this network on an image of 17 x 40 px; give --runtime"):
         GraphLabels(model, manifest, Way("openvino", "fp32"))(picture(17, 40))
-    monkeypatch.setattr(labelling, "compiled", lambda module, *_, **how: lambda x: (torch.zeros(count, 2, *hw),))
+    monkeypatch.setattr(labelling, "arrays_on_openvino", lambda *_, **how: lambda x: (np.zeros((count, 2, *hw)),))
     with pytest.raises(InputError, match="on an image of 17 x 40 px"):
         logits_on(model, manifest, Way("openvino", "fp32"))(torch.zeros(1, 1, 17, 40))

@@ -188,7 +188,7 @@ def test_passes_that_drop_values_are_never_played(monkeypatch):
             played.append(image.shape)
             return self.answer(image)
 
-    monkeypatch.setattr(backends, "Replay", Recorder)
+    monkeypatch.setattr(replay, "Replay", Recorder)
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 1), torch.nn.Dropout2d(0.5))
     device = torch.device("cpu")
     monkeypatch.setattr(backends, "_records", lambda device: True)

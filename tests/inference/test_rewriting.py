@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskwright.inference.backends import computes_bf16
 from maskwright.inference.converting import free_axes, to_openvino
+from maskwright.inference.machine import computes_bf16
 from maskwright.inference.rewriting import near_in_bf16
 from maskwright.inference.telemetry import openvino_core
 from maskwright.models.sizes import cropped, on_grid

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from maskwright.inference import backends, timing
+from maskwright.inference import timing
 
 
 class Counted(nn.Conv2d):
@@ -22,7 +22,7 @@ class Counted(nn.Conv2d):
 @pytest.fixture(autouse=True)
 def as_it_is(monkeypatch):
     """A lean copy is tried before it is timed, which is not what is counted here."""
-    monkeypatch.setattr(backends, "lean", lambda net, *_, **__: net)
+    monkeypatch.setattr("maskwright.inference.lean.lean", lambda net, *_, **__: net)
 
 
 def test_the_first_pass_does_not_count_and_the_time_is_kept(monkeypatch):

@@ -110,7 +110,7 @@ def test_slices_are_scaled_alike(make_run, tmp_path, scaling):
     loaded = Predictor.load(run, device="cpu")
     manifest = loaded.manifest
     object.__setattr__(manifest, "preprocess", Preprocess(1, scaling=scaling).to_dict())
-    predictor = Predictor(loaded._model, manifest, device="cpu")
+    predictor = Predictor(loaded._network, manifest, device="cpu")
     flat = SLICES.copy()
     flat[2] = 1000  # alone it would be scaled to nothing, in its volume it is grey
     path = save_nifti(tmp_path / "a.nii", flat)

@@ -8,12 +8,16 @@ those lines cross the threshold. Nothing is resized along the column, and an obj
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
+from maskwright.later import torch
 from maskwright.ops.rle import Rle
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RING = 1
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # The arguments of MaskRCNN with which torchvision's published weights give torchvision's answers.
 TORCHVISION_V1: dict[str, object] = {"encoder": "resnet50", "encoder_norm": "frozen", "encoder_eps": 0.0}
