@@ -54,7 +54,7 @@ def main() -> None:
         command=f"python benchmarks/startup.py --runs {runs}",
         notes=[
             f"{runs} fresh interpreters each, in turn; whole process, from start to exit, and the most memory that it held",
-            f"predict: one picture of {HW[0]} x {HW[1]} px to its mask, on torch",
+            f"predict: one picture of {HW[0]} x {HW[1]} px to its mask, in fp32",
             "aim: `import maskwright` and `maskwright --help` under 500 ms",
         ],
     )
@@ -69,7 +69,11 @@ def starts_in(folder: Path) -> dict[str, str]:
     for name, args in NETS.items():
         run = folder / name.replace(" ", "-")
         save_checkpoint(run, models.build("unet", channels=3, classes=2, **args), manifest_of(args))
-        found[f"maskwright predict, {name}"] = command("predict", str(run), str(picture), "--out", f"OUT-{run.name}")
+        words = "predict", str(run), str(picture), "--out", f"OUT-{run.name}"
+        found[f"maskwright predict, {name}, on torch"] = command(*words, "--runtime", "torch")
+        on_openvino = command(*words, "--runtime", "openvino")
+        measured(on_openvino.replace("OUT", f"{folder}/first"))  # which converts the network
+        found[f"maskwright predict, {name}, on OpenVINO, converted before"] = on_openvino
     return found
 
 

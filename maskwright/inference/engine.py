@@ -1,7 +1,8 @@
 """Engine: a network on the runtime that suits the images to come.
 
-The first images run on torch, which needs no preparation. prepare() looks up, or measures once, which way is quickest of those
-that agree with eager fp32, and takes it where the images to come pay for its start.
+The first images run on torch, which needs no preparation, unless the quickest way lies converted in the cache: that is there
+before torch would be. prepare() looks up, or measures once, which way is quickest of those that agree with eager fp32, and takes
+it where the images to come pay for its start.
 """
 
 from __future__ import annotations
