@@ -9,6 +9,7 @@ networks are untrained: what they answer takes as long.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -37,6 +38,7 @@ def main() -> None:
     arguments.add_argument("--runs", type=int, default=20)
     runs = arguments.parse_args().runs
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["MASKWRIGHT_CACHE"] = f"{folder}/cache"
         starts = starts_in(Path(folder))
         taken: dict[str, list[tuple[float, float]]] = {start: [] for start in starts}
         for turn in range(runs):
@@ -69,9 +71,11 @@ def starts_in(folder: Path) -> dict[str, str]:
     for name, args in NETS.items():
         run = folder / name.replace(" ", "-")
         save_checkpoint(run, models.build("unet", channels=3, classes=2, **args), manifest_of(args))
-        words = "predict", str(run), str(picture), "--out", f"OUT-{run.name}"
-        found[f"maskwright predict, {name}, on torch"] = command(*words, "--runtime", "torch")
-        on_openvino = command(*words, "--runtime", "openvino")
+        on_torch, on_openvino = (
+            command("predict", str(run), str(picture), "--out", f"OUT-{run.name}-{runtime}", "--runtime", runtime)
+            for runtime in ("torch", "openvino")
+        )
+        found[f"maskwright predict, {name}, on torch"] = on_torch
         measured(on_openvino.replace("OUT", f"{folder}/first"))  # which converts the network
         found[f"maskwright predict, {name}, on OpenVINO, converted before"] = on_openvino
     return found
