@@ -153,7 +153,8 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> tup
 class Stored:
     """A checkpoint whose network is built when something computes with it: what was converted of it before needs it not.
 
-    Threads may share it. The file is taken to be sound: whoever has converted the same weights has loaded them.
+    Threads may share it. The file is taken to be sound (whoever has converted the same weights has loaded them), and has to stay
+    as it is until the network is built.
 
     Attributes:
         manifest: of the file
@@ -162,7 +163,7 @@ class Stored:
 
     def __init__(self, file: Path, manifest: Manifest, weights: str) -> None:
         self.manifest, self.weights_hash = manifest, weights
-        self._file, self._loading = file, threading.Lock()
+        self._file, self._loading = file.resolve(), threading.Lock()
         self._module: nn.Module | None = None
 
     @property
@@ -177,9 +178,9 @@ class Stored:
         """
         with self._loading:
             if self._module is None:
-                found, _ = load_checkpoint(self._file)
-                if weights_hash(found) != self.weights_hash:
-                    raise CheckpointError(f"{self._file}: was replaced by other weights while they were being used; start again.")
+                found, manifest = load_checkpoint(self._file)
+                if manifest != self.manifest or weights_hash(found) != self.weights_hash:
+                    raise CheckpointError(f"{self._file}: was replaced by another model while it was being used; start again.")
                 self._module = found
             return self._module
 
@@ -194,8 +195,10 @@ def stored(path: str | Path) -> Stored | None:
         CheckpointError: there is no checkpoint, or its manifest cannot be used.
     """
     file = weights_file(path)
+    before = _state(file)
     manifest, weights = read_manifest(file), _hash_of(file)
-    return None if weights is None else Stored(file, manifest, weights)
+    # A training may save another one at any moment: its weights are not those of this manifest.
+    return None if weights is None or _state(file) != before else Stored(file, manifest, weights)
 
 
 def module_of(network: Network) -> nn.Module:
@@ -264,6 +267,15 @@ _Shapes: TypeAlias = "Mapping[str, tuple[tuple[int, ...], torch.dtype | None]]"
 
 def _dtype_of(name: str) -> torch.dtype | None:
     return getattr(torch, _DTYPES[name]) if name in _DTYPES else None
+
+
+def _state(file: Path) -> tuple[int, ...]:
+    """What changes when another file takes a file's place."""
+    try:
+        stat = file.stat()
+    except OSError:
+        return ()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def _hash_of(file: Path) -> str | None:

@@ -21,9 +21,9 @@ class _Later(ModuleType):
         return getattr(import_module(self.__name__), name)
 
 
-def is_loaded(module: str = "torch") -> bool:
-    """Whether this process has imported a module already."""
-    return module in sys.modules
+def torch_is_loaded() -> bool:
+    """Whether this process has imported torch already."""
+    return "torch" in sys.modules
 
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 "exact" is the reference: eager fp32 in the layout the model was written in, no TF32, deterministic kernels. Everything
 else may differ from it in the last bits of a logit. bf16 is taken without being asked for only where the manifest says
-that it agreed on the validation images and this machine computes it in hardware; that rule looks at no clock, so the
-same run on the same machine always answers the same.
+that it agreed on the validation images and this machine computes it in hardware; that rule looks at no clock, so that torch
+always answers the same for the same run on the same machine. Whether another runtime answers is for engine.py to say.
 """
 
 from __future__ import annotations

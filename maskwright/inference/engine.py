@@ -10,20 +10,16 @@ from __future__ import annotations
 import copy
 import math
 import statistics
-from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
 
 from maskwright.checkpoint import Manifest, Network, Stored, module_of, weights_hash
 from maskwright.inference.agreement import refusals
 from maskwright.inference.backends import Precision, forward_on
 from maskwright.inference.choice import best_way, first_way, wished
 from maskwright.inference.freed import give_back
-from maskwright.inference.labelling import GraphLabels, are_kept, arrays_of_logits, logits_on, objects_on
+from maskwright.inference.labelling import Arrays, GraphLabels, are_kept, arrays_of_logits, logits_on, objects_on, of_tensors
 from maskwright.inference.machine import Device, as_torch, thread_count
 from maskwright.inference.measuring import (
     FAILED,
@@ -40,14 +36,11 @@ from maskwright.inference.prepared import Prepared
 from maskwright.inference.probes import read_probes
 from maskwright.inference.runtimes import RUNTIMES, Way, ways_on
 from maskwright.inference.tiled import Forward
-from maskwright.later import torch
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from maskwright.models.outputs import Detections
-
-Floats = NDArray[np.float32]
 
 MOST_STREAMS = 4  # where it was not measured how many are best
 MANY = 8  # images from which a lean copy of the network (lean.py) pays
@@ -67,6 +60,7 @@ class Engine:
 
     Attributes:
         way: what the next image runs on
+        besides: what images ran on whose graph is not kept, where the way is one that is kept; else None
         streams: images that the graph computes side by side, where many come
         together: images that go through the network in one pass, where many come and torch computes
         refused: a line for each way that was measured just now and does not agree, or fails
@@ -94,12 +88,13 @@ class Engine:
         self._network, self._manifest, self._exact = network, manifest, exact
         self._wishes = runtime, precision
         self._kept_alone = False  # what is not converted yet is computed on torch
+        self.besides: Way | None = None
         if not (isinstance(network, Stored) and self._stands()):
             self._model.eval()
         self._lock = Lock()
         self._many = False
         self._graphs: dict[tuple[Way, int, bool], GraphLabels] = {}
-        self._arrays: dict[Way, Callable[[Floats], Floats]] = {}
+        self._arrays: dict[Way, Arrays | None] = {}  # None: nothing is kept that can be used
         self._forwards: dict[Way, Forward] = {}
         self._detects: dict[Way, Detect] = {}
 
@@ -130,19 +125,18 @@ class Engine:
             if measured is None:
                 return self.way
             if not fixed:
-                on_tiles = None
+                on_tiles, before = None, self._first if self._kept_alone else self.way
                 if tile_hw is not None and tiles is not None and images is not None:
-                    on_tiles = self._timed_on(tile_hw, measured, tiles, images)
+                    on_tiles = self._timed_on(tile_hw, measured, before, tiles, images)
                 chosen = (measured, images) if on_tiles is None else (on_tiles, tiles)
-                before = self._first if self._kept_alone else self.way
                 pays = best_way(chosen[0], before, *self._wishes, chosen[1])
                 if self._kept_alone and tile_hw is None and pays == before:
                     self.streams = min(measured.streams, max(1, images or 1))
                     return self.way
                 # A job of tiles that was interrupted has to find the same way again, whatever is kept by then.
-                self.way, self._kept_alone = pays, False
+                self.way, self._kept_alone, self.besides = pays, False, None
                 self._forwards = {way: forward for way, forward in self._forwards.items() if way == self.way}
-                self._arrays = {way: answer for way, answer in self._arrays.items() if way == self.way}
+                self._arrays = {way: answer for way, answer in self._arrays.items() if way == self.way and answer}
                 self.streams = measured.streams
             best = measured.best()
             self.together = measured.together if best and str(self.way) == best.way else 1
@@ -166,12 +160,14 @@ class Engine:
         """Logits of a prepared image, (B, C, h, w) to (B, K, h, w), on the present runtime."""
         with self._lock:
             way = self._way_of_logits()
+            if way != self.way:
+                self.besides = way
             if way not in self._forwards:
                 self._forwards[way] = self._forward_on(way)
             forward = self._forwards[way]
         return forward(image)
 
-    def forward_arrays(self) -> Callable[[Floats], Floats] | None:
+    def forward_arrays(self) -> Arrays | None:
         """What forward does, of arrays, where that needs no torch; else None."""
         with self._lock:
             way = self._way_of_logits()
@@ -195,7 +191,8 @@ class Engine:
         if self._exact or self._manifest.task == "instance" or self.device.type != "cpu":
             return False
         if self._prepared is not None:
-            return True
+            # Whoever has converted this network has found that its weights are those of its manifest.
+            return any(any(are_kept(self._network, self._manifest, Way("openvino", kind))) for kind in ("fp32", "bf16"))
         way = self.way
         if self._wishes[0] == "auto":
             measured = kept_measurement(self._network, self._manifest, self.device)
@@ -207,9 +204,7 @@ class Engine:
         return True
 
     def _way_of_logits(self) -> Way:
-        if self._kept_alone and not are_kept(self._network, self._manifest, self.way)[1]:
-            return self._first
-        return self.way
+        return self._first if self._kept_alone and self._arrays_on(self.way) is None else self.way
 
     def _fixed(self) -> bool:
         """Whether there is nothing to choose: both wishes are said, or no other runtime is there."""
@@ -225,19 +220,20 @@ class Engine:
         sizes = [math.prod(self._manifest.preprocessing().work_hw(probe.labels.shape)) for probe in probes]
         return max(1, round(images * math.prod(hw) / statistics.median(sizes)))
 
-    def _timed_on(self, hw: tuple[int, int], measured: Measurement, tiles: int, images: int) -> Measurement | None:
+    def _timed_on(self, hw: tuple[int, int], measured: Measurement, present: Way, tiles: int, images: int) -> Measurement | None:
         """What was measured, with the times of tiles of this size: known, or taken now where the job is long enough.
 
         Timed are the quickest way of each runtime that the wishes leave open, and the present one; what fails is left out.
 
         Args:
+            present: the way that is taken if no other is
             tiles, images: how many come, and as how many images of the probes' size they count
         """
         if self._manifest.task == "instance":
             return None
         rivals = {Way(*way.way.split()) for way in measured.rivals(*wished(*self._wishes))}  # type: ignore[arg-type]
-        now = measured.of(self.way)
-        rivals |= {self.way} if now is not None and now.agrees else set()
+        now = measured.of(present)
+        rivals |= {present} if now is not None and now.agrees else set()
         known = measured.on_tiles(hw, rivals)
         if known is not None or len(rivals) < 2:
             return known
@@ -264,14 +260,12 @@ class Engine:
     def _forward_on(self, way: Way) -> Forward:
         if way.runtime == "torch":
             return forward_on(self._model, self.device, way.precision, exact=self._exact, many=self._many)
-        if way.runtime != "openvino":
-            return logits_on(self._model, self._manifest, way)
-        answer = self._arrays_on(way)
-        return lambda image: torch.from_numpy(answer(image.detach().contiguous().numpy()))
+        answer = self._arrays_on(way) if way.runtime == "openvino" else None
+        return of_tensors(answer) if answer else logits_on(self._model, self._manifest, way)
 
-    def _arrays_on(self, way: Way) -> Callable[[Floats], Floats]:
+    def _arrays_on(self, way: Way) -> Arrays | None:
         if way not in self._arrays:
-            self._arrays[way] = arrays_of_logits(self._network, self._manifest, way, self._prepared)
+            self._arrays[way] = arrays_of_logits(self._network, self._manifest, way, self._prepared, kept_alone=self._kept_alone)
         return self._arrays[way]
 
     def _detect_on(self, way: Way) -> Detect:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from maskwright.transforms import Preprocess
 
 Labels = Callable[[Image], NDArray[Any]]
+Arrays = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # (B, C, h, w) -> (B, K, h, w)
 A = TypeVar("A", "NDArray[Any]", "Tensor")
 BYTES = (0.0, 255.0)
 EXAMPLE_HW = (96, 128)  # of the image that is traced; both are free in the graph
@@ -145,13 +146,9 @@ class GraphLabels:
             return arrays_on_openvino(model, "int8", streams=self.streams, threads=thread_count())
         key = conversion_key(self._network, self._manifest, self.way, "labels", plain, channels)
         if self.way.runtime == "openvino":
-            found = kept_openvino_model(key, self.way.precision)
-            if found is None and self._kept_alone:
-                return None
-            if found is None:
-                graph, example = self.graph(plain, channels)
-                found = openvino_model(graph, (example,), free(0, 1, 2), key, precision=self.way.precision)
-            return arrays_on_openvino(found, self.way.precision, streams=self.streams, threads=thread_count())
+            return _on_openvino(
+                key, self.way, None if self._kept_alone else lambda: (*self.graph(plain, channels), free(0, 1, 2)), self.streams
+            )
         graph, example = self.graph(plain, channels)
         run = compiled(graph, (example,), self.way, dynamic=free(0, 1, 2), streams=self.streams, key=key)
         return lambda image: tuple(answer.cpu().numpy() for answer in run(torch.from_numpy(image)))
@@ -181,35 +178,62 @@ class GraphLabels:
         return joined(before, network, after)
 
 
-def logits_on(network: Network, manifest: Manifest, way: Way, prepared: Prepared | None = None) -> Forward:
-    """The network alone on another runtime than eager torch: where more than labels is wanted, or an image comes in tiles.
-
-    Args:
-        prepared: as of GraphLabels
-    """
-    if prepared is None and way.runtime != "openvino":
-        example = torch.zeros(2, manifest.preprocessing().channels, *EXAMPLE_HW)
-        key = conversion_key(network, manifest, way, "logits")
-        run = compiled(module_of(network), (example,), way, dynamic=free(0, 2, 3), key=key)
-        return lambda image: _checked(run(image)[0], (len(image), *image.shape[2:]), way.runtime)
-    answer = arrays_of_logits(network, manifest, way, prepared)
-    return lambda image: torch.from_numpy(answer(image.detach().contiguous().numpy()))
+def logits_on(network: Network, manifest: Manifest, way: Way) -> Forward:
+    """The network alone on another runtime than eager torch: where more than labels is wanted, or an image comes in tiles."""
+    if way.runtime == "openvino":
+        answer = arrays_of_logits(network, manifest, way)
+        assert answer is not None  # what is not kept is converted
+        return of_tensors(answer)
+    example = torch.zeros(2, manifest.preprocessing().channels, *EXAMPLE_HW)
+    key = conversion_key(network, manifest, way, "logits")
+    run = compiled(module_of(network), (example,), way, dynamic=free(0, 2, 3), key=key)
+    return lambda image: _checked(run(image)[0], (len(image), *image.shape[2:]), way.runtime)
 
 
 def arrays_of_logits(
-    network: Network, manifest: Manifest, way: Way, prepared: Prepared | None = None
-) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """The same on OpenVINO, from arrays to arrays: where the converted network is kept torch is not needed."""
+    network: Network, manifest: Manifest, way: Way, prepared: Prepared | None = None, *, kept_alone: bool = False
+) -> Arrays | None:
+    """The same on OpenVINO, from arrays to arrays: where the converted network is kept torch is not needed.
+
+    Args:
+        prepared, kept_alone: as of GraphLabels; None is returned where nothing is kept that can be used
+    """
+
+    def made() -> tuple[nn.Module, Tensor, Dynamic]:
+        example = torch.zeros(2, manifest.preprocessing().channels, *EXAMPLE_HW)
+        return module_of(network).eval(), example, free(0, 2, 3)
+
     if prepared is not None:
-        run = arrays_on_openvino(prepared.network(), "int8", threads=thread_count())
+        run: ArrayRun | None = arrays_on_openvino(prepared.network(), "int8", threads=thread_count())
     else:
-        key = conversion_key(network, manifest, way, "logits")
-        found = kept_openvino_model(key, way.precision)
-        if found is None:
-            example = torch.zeros(2, manifest.preprocessing().channels, *EXAMPLE_HW)
-            found = openvino_model(module_of(network).eval(), (example,), free(0, 2, 3), key, precision=way.precision)
-        run = arrays_on_openvino(found, way.precision, threads=thread_count())
+        run = _on_openvino(conversion_key(network, manifest, way, "logits"), way, None if kept_alone else made)
+    if run is None:
+        return None
     return lambda image: _checked(run(image)[0], (len(image), *image.shape[2:]), way.runtime)
+
+
+def of_tensors(answer: Arrays) -> Forward:
+    return lambda image: torch.from_numpy(answer(image.detach().contiguous().numpy()))
+
+
+def _on_openvino(
+    key: str, way: Way, make: Callable[[], tuple[nn.Module, Tensor, Dynamic]] | None, streams: int = 1
+) -> ArrayRun | None:
+    """The model that is kept, else what is made and converted: a module, an example of its input and its free axes.
+
+    Args:
+        make: None: what is not kept, or cannot be read or run as it lies there, is not made, and None is returned
+    """
+    try:
+        found = kept_openvino_model(key, way.precision)
+        if found is None and make is not None:
+            module, example, free_axes = make()
+            found = openvino_model(module, (example,), free_axes, key, precision=way.precision)
+        return None if found is None else arrays_on_openvino(found, way.precision, streams=streams, threads=thread_count())
+    except Exception:  # whatever a runtime trips over, torch still serves
+        if make is not None:
+            raise
+        return None
 
 
 def are_kept(network: Network, manifest: Manifest, way: Way) -> tuple[bool, bool]:

@@ -14,17 +14,18 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from maskwright.later import is_loaded, torch
+from maskwright.later import torch, torch_is_loaded
 
 if TYPE_CHECKING:
     from torch import device as TorchDevice  # a class that torch writes small
 
 _AVX512 = {"avx512f", "avx512bw", "avx512dq", "avx512vl", "fma"}
 _BF16 = {"avx512_bf16", "amx_tile"}
-# Any of them may mean that torch has a GPU: NVIDIA's, the same in WSL, AMD's.
-_ACCELERATORS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/nvhost-ctrl", "/dev/dxg", "/dev/kfd")
+# Any of them may mean that torch has a GPU: NVIDIA's, those of its small machines, the same in WSL, AMD's.
+_ACCELERATORS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/nvhost-ctrl", "/dev/nvgpu", "/dev/nvmap", "/dev/dxg", "/dev/kfd")
 # By these torch decides otherwise than by what the machine has.
-_TOLD = ("ATEN_CPU_CAPABILITY", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+_TOLD_KERNELS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+_TOLD_THREADS = ("MKL_NUM_THREADS", "OMP_NUM_THREADS")  # the first that is set counts
 
 
 class Device(Protocol):
@@ -56,12 +57,12 @@ def device_of(wished: str | TorchDevice) -> Device:
     """The device by its name, see backends.choose_device; the processor without loading torch where it can be no other."""
     from maskwright.inference.backends import choose_device
 
-    return Cpu() if not is_loaded() and has_cpu_alone(wished) else choose_device(wished)
+    return Cpu() if not torch_is_loaded() and has_cpu_alone(wished) else choose_device(wished)
 
 
 def thread_count() -> int:
     """How many threads compute: torch's number."""
-    return (None if is_loaded() else _cores()) or torch.get_num_threads()
+    return (None if torch_is_loaded() else _threads()) or torch.get_num_threads()
 
 
 def computes_bf16(device: Device) -> bool:
@@ -70,7 +71,7 @@ def computes_bf16(device: Device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return False
-    flags = None if is_loaded() else _flags()
+    flags = None if torch_is_loaded() else _flags()
     if flags is not None:
         return not _BF16.isdisjoint(flags)
     known = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # torch has no public name for these
@@ -80,7 +81,7 @@ def computes_bf16(device: Device) -> bool:
 def processor() -> str:
     """The processor's name, its vectors and whether it computes bf16, on which kernels are chosen."""
     name = _said().get("model name") or platform.processor() or platform.machine()
-    flags = None if is_loaded() else _flags()
+    flags = None if torch_is_loaded() else _flags()
     if flags is None:
         vectors = torch.backends.cpu.get_cpu_capability()
     else:
@@ -99,19 +100,18 @@ def _said() -> Mapping[str, str]:
 
 def _flags() -> frozenset[str] | None:
     """The processor's abilities by Linux's names; None where it tells none, or torch was told to use fewer."""
-    return None if _is_told() or "flags" not in _said() else frozenset(_said()["flags"].split())
+    told = any(os.environ.get(name) for name in _TOLD_KERNELS)
+    return None if told or "flags" not in _said() else frozenset(_said()["flags"].split())
 
 
-def _cores() -> int | None:
-    """Cores that this process may use, each counted once however many threads it runs; None where Linux does not say so."""
-    if _is_told() or not hasattr(os, "sched_getaffinity"):
+def _threads() -> int | None:
+    """As many as torch would take: one a core that this process may use, or what it was told; None where that is not plain."""
+    if not hasattr(os, "sched_getaffinity") or os.environ.get("MKL_DOMAIN_NUM_THREADS"):
         return None
     try:
         siblings = (f"/sys/devices/system/cpu/cpu{k}/topology/thread_siblings_list" for k in os.sched_getaffinity(0))
-        return len({Path(place).read_text(encoding="ascii") for place in siblings})
+        cores = len({Path(place).read_text(encoding="ascii") for place in siblings})
     except OSError:
         return None
-
-
-def _is_told() -> bool:
-    return any(os.environ.get(name) for name in _TOLD)
+    told = next((os.environ[name] for name in _TOLD_THREADS if os.environ.get(name)), str(cores))
+    return int(told) if told.isascii() and told.isdigit() and 1 <= int(told) <= cores else None

@@ -5,7 +5,8 @@
     found.save("out/")
 
 One image takes the way read_image -> Preprocess -> net (flipped and tiled where wanted) -> decode, on torch. Where many come, or
-another runtime was asked for, and labels alone are wanted, all of it is one graph on the quickest runtime (labelling.py).
+another runtime was asked for or lies converted in the cache, and labels alone are wanted, all of it is one graph on the quickest
+runtime (labelling.py).
 """
 
 from __future__ import annotations
@@ -77,8 +78,8 @@ class Predictor:
         model: taken over: it is moved to the device and stays in evaluation mode; or a checkpoint.Stored, see Engine
         manifest: the checkpoint's; says what is done to an image first and what the channels mean
         device: "auto" takes CUDA or mps where there is one, else the CPU
-        runtime: "torch", "openvino", "compile" (torch.compile) or "onnx"; "auto" is torch, and where many images
-            come the quickest that agrees (see prepare)
+        runtime: "torch", "openvino", "compile" (torch.compile) or "onnx"; "auto" is the quickest that agrees where many
+            images come (see prepare) or where it lies converted in the cache, else torch
         precision: "auto" takes bf16 where it was measured to agree with fp32 and the device computes it; "int8" is to be prepared
             first (maskwright optimise)
         exact: eager fp32, the reference that the quick ways are compared with
@@ -153,7 +154,8 @@ class Predictor:
         overlap: int | None = None,
     ) -> Predictor:
         """From a run folder, a .safetensors file that maskwright wrote, or the name of a published model (see published.py);
-        the other arguments are those of Predictor.
+        the other arguments are those of Predictor. Where graphs of the model lie in the cache, its weights are read from the file
+        only when they are needed, so that it has to stay.
 
         Raises:
             CheckpointError, InputError: there is no usable checkpoint; see published.load_model.
@@ -175,8 +177,9 @@ class Predictor:
     @property
     def runtime(self) -> str:
         """What the next image runs on, for people: "cpu bf16" on torch, "cpu openvino bf16"."""
-        way = self._engine.way
-        return f"{self._device.type} {way if way.runtime != 'torch' else way.precision}{self._marks}"
+        way, besides = self._engine.way, self._engine.besides
+        also = f" and {besides}" if besides else ""
+        return f"{self._device.type} {way if way.runtime != 'torch' else way.precision}{also}{self._marks}"
 
     @property
     def asked(self) -> str:

@@ -290,7 +290,7 @@ class TestEngine:
     def test_tiles_are_timed_for_real(self, folder):
         engine = self.make(folder)
         measured = found(row("openvino fp32", 10.0), row("torch fp32", 50.0))
-        timed = engine._timed_on((64, 96), measured, 1000, 10**9)
+        timed = engine._timed_on((64, 96), measured, engine.way, 1000, 10**9)
         assert timed is not None
         assert {way.way for way in timed.ways} == {"openvino fp32", "torch fp32"}
         assert all(way.ms > 0 for way in timed.ways)

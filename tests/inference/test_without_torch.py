@@ -19,11 +19,11 @@ import torch
 from maskwright import checkpoint
 from maskwright.checkpoint import load_checkpoint, save_checkpoint, stored, weights_hash
 from maskwright.errors import CheckpointError
-from maskwright.inference import machine
+from maskwright.inference import labelling, machine
 from maskwright.inference.agreement import Agreement
-from maskwright.inference.cache import cache_folder
+from maskwright.inference.cache import build, cache_folder
 from maskwright.inference.engine import Engine
-from maskwright.inference.labelling import GraphLabels, logits_on
+from maskwright.inference.labelling import GraphLabels, conversion_key, logits_on
 from maskwright.inference.machine import Cpu
 from maskwright.inference.measuring import Measurement, here, keep_measurement
 from maskwright.inference.predictor import Predictor
@@ -35,7 +35,6 @@ from .conftest import picture
 pytest.importorskip("openvino", reason="what is kept is kept for OpenVINO")
 
 QUICK = Way("openvino", "fp32")
-ALONE = {"MASKWRIGHT_DATA": "", "PATH": os.environ.get("PATH", "")}
 
 
 @pytest.fixture
@@ -122,6 +121,36 @@ def test_a_kept_graph_that_is_damaged_is_left_alone(folder):
     assert np.array_equal(predictor(picture(37, 50)).labels, ordinary(picture(37, 50)).labels)
 
 
+def test_logits_that_are_damaged_are_not_converted_for_one_image(folder):
+    model, manifest = load_checkpoint(folder)
+    place = cache_folder() / "models" / f"{conversion_key(model, manifest, QUICK, 'logits')}-tiled-fp32"
+    (place / "model.bin").write_bytes(b"damaged")
+    predictor = Predictor.load(folder, device="cpu")
+    assert predictor(picture(37, 50)).labels.shape == (37, 50)
+    assert predictor.runtime == "cpu openvino fp32"
+    predictor(picture(37, 50), confidence=True)
+    assert predictor.runtime == "cpu openvino fp32 and torch fp32"
+    assert (place / "model.bin").read_bytes() == b"damaged"
+
+
+def test_a_runtime_that_fails_leaves_the_image_to_torch(folder, monkeypatch):
+    def broken(*_, **__):
+        raise ImportError("libopenvino.so: cannot open shared object file")
+
+    monkeypatch.setattr(labelling, "arrays_on_openvino", broken)
+    ordinary = Predictor(*load_checkpoint(folder), device="cpu", runtime="torch")
+    assert np.array_equal(Predictor.load(folder, device="cpu")(picture(37, 50)).labels, ordinary(picture(37, 50)).labels)
+    with pytest.raises(ImportError):  # asked for by name
+        Predictor.load(folder, device="cpu", runtime="openvino")(picture(37, 50))
+
+
+def test_a_run_of_a_relative_path_after_the_folder_was_left(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    predictor = Predictor.load(folder.name, device="cpu")
+    monkeypatch.chdir(tmp_path)
+    assert predictor(picture(37, 50).astype(np.uint16) * 200).labels.shape == (37, 50)
+
+
 @pytest.mark.parametrize("wishes", [{"exact": True}, {"runtime": "torch"}, {"precision": "bf16"}], ids=str)
 def test_other_wishes_build_the_network_at_once(folder, wishes):
     network = stored(folder)
@@ -152,14 +181,53 @@ def test_tiles_take_the_way_that_an_interrupted_job_took(folder):
     assert str(engine.prepare(1)) == "torch fp32"
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_tiles_weigh_the_same_ways_whether_graphs_are_kept_or_not(folder, kept):
+    """The first way, which torch takes without preparation, need not be torch's quickest."""
+    model, manifest = load_checkpoint(folder)
+    ms = {"openvino fp32": 50.0, "torch bf16": 70.0, "torch fp32": 100.0}
+    ways = tuple(Agreement(name, each, 2.0, 0.0, {}) for name, each in ms.items())
+    measured = Measurement(here(Cpu()), 4, 100.0, ways).with_tiles((64, 64), ms)
+    keep_measurement(model, Cpu(), measured)
+    if not kept:
+        shutil.rmtree(cache_folder() / "models")
+    engine = Engine(stored(folder), manifest, Cpu(), run=folder)
+    assert str(engine.way) == ("openvino fp32" if kept else "torch fp32")
+    assert str(engine.prepare(20, tile_hw=(64, 64))) == "torch fp32"  # 50 ms are won a tile, and the start takes 2 s
+    assert str(engine.prepare(60, tile_hw=(64, 64))) == "openvino fp32"
+
+
 def test_weights_that_were_replaced_meanwhile_are_not_mixed_with_the_kept_graphs(folder):
     network = stored(folder)
     model, manifest = load_checkpoint(folder)
     with torch.no_grad():
         next(model.parameters()).add_(1)
     save_checkpoint(folder, model, manifest)
-    with pytest.raises(CheckpointError, match=r"was replaced by other weights while they were being used; start again\."):
+    with pytest.raises(CheckpointError, match=r"was replaced by another model while it was being used; start again\."):
         network.module()
+
+
+def test_a_file_that_is_replaced_while_it_is_opened_is_read_in_one_piece(folder, monkeypatch):
+    model, manifest = load_checkpoint(folder)
+    real = checkpoint.read_manifest
+
+    def late(file):
+        found = real(file)
+        save_checkpoint(folder, model, manifest)  # as a training does that finds better weights
+        return found
+
+    monkeypatch.setattr(checkpoint, "read_manifest", late)
+    assert stored(folder) is None
+
+
+def test_a_manifest_of_another_network_is_found_out(folder):
+    """Kept graphs stand for weights and manifest together; int8 names the weights alone."""
+    model, _ = load_checkpoint(folder)
+    report = {"weights": weights_hash(model), "types": {"network": "int8"}}
+    build(folder / "int8", lambda place: (place / "report.json").write_text(json.dumps(report)))
+    assert not Predictor.load(folder, device="cpu", precision="int8")._network.is_loaded
+    shutil.rmtree(cache_folder() / "models")
+    assert Predictor.load(folder, device="cpu", precision="int8")._network.is_loaded
 
 
 class TestStored:
@@ -199,7 +267,7 @@ class TestMachine:
     """Without torch the same words as with it."""
 
     @pytest.mark.skipif(not machine.has_cpu_alone("auto"), reason="only torch knows this machine's devices")
-    @pytest.mark.parametrize("told_threads", ["", "1"])
+    @pytest.mark.parametrize("told_threads", ["", "1", "999", "1,2"])
     def test_told_as_torch_tells_it(self, monkeypatch, told_threads):
         monkeypatch.setenv("OMP_NUM_THREADS", told_threads)
         if not told_threads:
@@ -213,7 +281,7 @@ alone, before = words(), "torch" in sys.modules
 import torch
 print(alone == words(), before)
 """
-        assert told(code) == ["True", str(bool(told_threads))]
+        assert told(code) == ["True", str(told_threads not in ("", "1"))]  # what is not plain only torch knows
 
     def test_a_named_device_and_one_that_only_torch_knows(self, monkeypatch):
         assert machine.has_cpu_alone("cpu")
@@ -225,13 +293,13 @@ print(alone == words(), before)
         assert not machine.has_cpu_alone("auto")
 
     def test_what_linux_does_not_say(self, monkeypatch):
-        monkeypatch.setattr(machine, "is_loaded", lambda: False)
-        monkeypatch.setattr(machine, "_said", lambda: {})
+        monkeypatch.setattr(machine, "torch_is_loaded", lambda: False)
+        monkeypatch.setattr(machine, "_said", dict)
         assert machine._flags() is None
         assert machine.computes_bf16(Cpu()) == machine.computes_bf16(replace(Cpu(), type="cpu"))
         assert machine.processor().split(", ")[1] == torch.backends.cpu.get_cpu_capability()
         monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: {10**6}, raising=False)
-        assert machine._cores() is None
+        assert machine._threads() is None
         assert machine.thread_count() == torch.get_num_threads()
 
     def test_other_devices(self):
