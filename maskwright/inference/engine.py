@@ -19,7 +19,16 @@ from maskwright.inference.agreement import refusals
 from maskwright.inference.backends import Precision, forward_on
 from maskwright.inference.choice import best_way, first_way, wished
 from maskwright.inference.freed import give_back
-from maskwright.inference.labelling import Arrays, GraphLabels, are_kept, arrays_of_logits, logits_on, objects_on, of_tensors
+from maskwright.inference.labelling import (
+    Arrays,
+    GraphLabels,
+    are_kept,
+    arrays_of_logits,
+    kept_arrays_of_logits,
+    logits_on,
+    objects_on,
+    of_tensors,
+)
 from maskwright.inference.machine import Device, as_torch, thread_count
 from maskwright.inference.measuring import (
     FAILED,
@@ -260,12 +269,19 @@ class Engine:
     def _forward_on(self, way: Way) -> Forward:
         if way.runtime == "torch":
             return forward_on(self._model, self.device, way.precision, exact=self._exact, many=self._many)
-        answer = self._arrays_on(way) if way.runtime == "openvino" else None
-        return of_tensors(answer) if answer else logits_on(self._model, self._manifest, way)
+        if way.runtime != "openvino":
+            return logits_on(self._model, self._manifest, way)
+        answer = self._arrays_on(way)
+        if answer is None:
+            answer = self._arrays[way] = arrays_of_logits(self._network, self._manifest, way)
+        return of_tensors(answer)
 
     def _arrays_on(self, way: Way) -> Arrays | None:
         if way not in self._arrays:
-            self._arrays[way] = arrays_of_logits(self._network, self._manifest, way, self._prepared, kept_alone=self._kept_alone)
+            if self._kept_alone:
+                self._arrays[way] = kept_arrays_of_logits(self._network, self._manifest, way)
+            else:
+                self._arrays[way] = arrays_of_logits(self._network, self._manifest, way, self._prepared)
         return self._arrays[way]
 
     def _detect_on(self, way: Way) -> Detect:

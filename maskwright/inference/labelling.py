@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskwright import __version__
 from maskwright.checkpoint import Manifest, Network, module_of, weights_hash
-from maskwright.errors import InputError
+from maskwright.errors import InputError, MissingExtraError
 from maskwright.inference.backends import forward_on
 from maskwright.inference.cache import key_of
 from maskwright.inference.conversions import is_kept, kept_openvino_model, openvino_model
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 Labels = Callable[[Image], NDArray[Any]]
 Arrays = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # (B, C, h, w) -> (B, K, h, w)
+Making: TypeAlias = "tuple[nn.Module, Tensor, Dynamic]"  # what is converted, an example of its input, and its free axes
 A = TypeVar("A", "NDArray[Any]", "Tensor")
 BYTES = (0.0, 255.0)
 EXAMPLE_HW = (96, 128)  # of the image that is traced; both are free in the graph
@@ -146,9 +147,9 @@ class GraphLabels:
             return arrays_on_openvino(model, "int8", streams=self.streams, threads=thread_count())
         key = conversion_key(self._network, self._manifest, self.way, "labels", plain, channels)
         if self.way.runtime == "openvino":
-            return _on_openvino(
-                key, self.way, None if self._kept_alone else lambda: (*self.graph(plain, channels), free(0, 1, 2)), self.streams
-            )
+            if self._kept_alone:
+                return _kept_on_openvino(key, self.way, self.streams)
+            return _on_openvino(key, self.way, lambda: (*self.graph(plain, channels), free(0, 1, 2)), self.streams)
         graph, example = self.graph(plain, channels)
         run = compiled(graph, (example,), self.way, dynamic=free(0, 1, 2), streams=self.streams, key=key)
         return lambda image: tuple(answer.cpu().numpy() for answer in run(torch.from_numpy(image)))
@@ -178,61 +179,61 @@ class GraphLabels:
         return joined(before, network, after)
 
 
-def logits_on(network: Network, manifest: Manifest, way: Way) -> Forward:
-    """The network alone on another runtime than eager torch: where more than labels is wanted, or an image comes in tiles."""
-    if way.runtime == "openvino":
-        answer = arrays_of_logits(network, manifest, way)
-        assert answer is not None  # what is not kept is converted
-        return of_tensors(answer)
+def logits_on(model: nn.Module, manifest: Manifest, way: Way) -> Forward:
+    """The network alone on torch.compile or ONNX Runtime: where more than labels is wanted, or an image comes in tiles."""
     example = torch.zeros(2, manifest.preprocessing().channels, *EXAMPLE_HW)
-    key = conversion_key(network, manifest, way, "logits")
-    run = compiled(module_of(network), (example,), way, dynamic=free(0, 2, 3), key=key)
+    run = compiled(model, (example,), way, dynamic=free(0, 2, 3), key=conversion_key(model, manifest, way, "logits"))
     return lambda image: _checked(run(image)[0], (len(image), *image.shape[2:]), way.runtime)
 
 
-def arrays_of_logits(
-    network: Network, manifest: Manifest, way: Way, prepared: Prepared | None = None, *, kept_alone: bool = False
-) -> Arrays | None:
+def arrays_of_logits(network: Network, manifest: Manifest, way: Way, prepared: Prepared | None = None) -> Arrays:
     """The same on OpenVINO, from arrays to arrays: where the converted network is kept torch is not needed.
 
     Args:
-        prepared, kept_alone: as of GraphLabels; None is returned where nothing is kept that can be used
+        prepared: as of GraphLabels
     """
 
-    def made() -> tuple[nn.Module, Tensor, Dynamic]:
+    def made() -> Making:
         example = torch.zeros(2, manifest.preprocessing().channels, *EXAMPLE_HW)
         return module_of(network).eval(), example, free(0, 2, 3)
 
     if prepared is not None:
-        run: ArrayRun | None = arrays_on_openvino(prepared.network(), "int8", threads=thread_count())
+        run = arrays_on_openvino(prepared.network(), "int8", threads=thread_count())
     else:
-        run = _on_openvino(conversion_key(network, manifest, way, "logits"), way, None if kept_alone else made)
-    if run is None:
-        return None
-    return lambda image: _checked(run(image)[0], (len(image), *image.shape[2:]), way.runtime)
+        run = _on_openvino(conversion_key(network, manifest, way, "logits"), way, made)
+    return _of_logits(run, way)
+
+
+def kept_arrays_of_logits(network: Network, manifest: Manifest, way: Way) -> Arrays | None:
+    """The same, if it lies converted in the cache and can be used."""
+    run = _kept_on_openvino(conversion_key(network, manifest, way, "logits"), way)
+    return None if run is None else _of_logits(run, way)
 
 
 def of_tensors(answer: Arrays) -> Forward:
+    """The same from tensors to tensors."""
     return lambda image: torch.from_numpy(answer(image.detach().contiguous().numpy()))
 
 
-def _on_openvino(
-    key: str, way: Way, make: Callable[[], tuple[nn.Module, Tensor, Dynamic]] | None, streams: int = 1
-) -> ArrayRun | None:
-    """The model that is kept, else what is made and converted: a module, an example of its input and its free axes.
+def _of_logits(run: ArrayRun, way: Way) -> Arrays:
+    return lambda image: _checked(run(image)[0], (len(image), *image.shape[2:]), way.runtime)
 
-    Args:
-        make: None: what is not kept, or cannot be read or run as it lies there, is not made, and None is returned
-    """
+
+def _on_openvino(key: str, way: Way, make: Callable[[], Making], streams: int = 1) -> ArrayRun:
+    """The model that is kept, else the one that is made and converted."""
+    found = kept_openvino_model(key, way.precision)
+    if found is None:
+        module, example, free_axes = make()
+        found = openvino_model(module, (example,), free_axes, key, precision=way.precision)
+    return arrays_on_openvino(found, way.precision, streams=streams, threads=thread_count())
+
+
+def _kept_on_openvino(key: str, way: Way, streams: int = 1) -> ArrayRun | None:
+    """The model that is kept; None where there is none, or it cannot be read or run as it lies there."""
     try:
         found = kept_openvino_model(key, way.precision)
-        if found is None and make is not None:
-            module, example, free_axes = make()
-            found = openvino_model(module, (example,), free_axes, key, precision=way.precision)
         return None if found is None else arrays_on_openvino(found, way.precision, streams=streams, threads=thread_count())
-    except Exception:  # whatever a runtime trips over, torch still serves
-        if make is not None:
-            raise
+    except (ImportError, AttributeError, RuntimeError, OSError, ValueError, MissingExtraError):  # a broken runtime: torch serves
         return None
 
 

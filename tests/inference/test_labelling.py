@@ -9,7 +9,7 @@ import torch
 from maskwright.checkpoint import load_checkpoint
 from maskwright.errors import InputError
 from maskwright.inference import labelling
-from maskwright.inference.labelling import GraphLabels, labels_on_torch, logits_on
+from maskwright.inference.labelling import GraphLabels, arrays_of_logits, labels_on_torch
 from maskwright.inference.runtimes import Way, installed
 from maskwright.io.image import Image
 
@@ -47,4 +47,4 @@ def test_an_answer_of_another_size_is_refused(make_run, monkeypatch, stale):
         GraphLabels(model, manifest, Way("openvino", "fp32"))(picture(17, 40))
     monkeypatch.setattr(labelling, "arrays_on_openvino", lambda *_, **how: lambda x: (np.zeros((count, 2, *hw)),))
     with pytest.raises(InputError, match="on an image of 17 x 40 px"):
-        logits_on(model, manifest, Way("openvino", "fp32"))(torch.zeros(1, 1, 17, 40))
+        arrays_of_logits(model, manifest, Way("openvino", "fp32"))(np.zeros((1, 1, 17, 40), np.float32))

@@ -23,7 +23,7 @@ from maskwright.inference import labelling, machine
 from maskwright.inference.agreement import Agreement
 from maskwright.inference.cache import build, cache_folder
 from maskwright.inference.engine import Engine
-from maskwright.inference.labelling import GraphLabels, conversion_key, logits_on
+from maskwright.inference.labelling import GraphLabels, arrays_of_logits, conversion_key
 from maskwright.inference.machine import Cpu
 from maskwright.inference.measuring import Measurement, here, keep_measurement
 from maskwright.inference.predictor import Predictor
@@ -46,7 +46,7 @@ def folder(make_run, tmp_path, monkeypatch) -> Path:
     ways = tuple(Agreement(name, ms, 2.0, 0.0, {}) for name, ms in ((str(QUICK), 10.0), ("torch fp32", 50.0)))
     keep_measurement(model, Cpu(), Measurement(here(Cpu()), 4, 100.0, ways, streams=2))
     GraphLabels(model, manifest, QUICK)(Image.from_array(picture(20, 30)))
-    logits_on(model, manifest, QUICK)
+    arrays_of_logits(model, manifest, QUICK)
     return folder
 
 
