@@ -161,9 +161,9 @@ class Stored:
         weights_hash: see weights_hash
     """
 
-    def __init__(self, file: Path, manifest: Manifest, weights: str) -> None:
+    def __init__(self, file: Path, manifest: Manifest, weights: str, state: tuple[int, ...]) -> None:
         self.manifest, self.weights_hash = manifest, weights
-        self._file, self._loading = file.resolve(), threading.Lock()
+        self._file, self._state, self._loading = file.resolve(), state, threading.Lock()
         self._module: nn.Module | None = None
 
     @property
@@ -179,10 +179,15 @@ class Stored:
         with self._loading:
             if self._module is None:
                 found, manifest = load_checkpoint(self._file)
-                if manifest != self.manifest or weights_hash(found) != self.weights_hash:
+                if _state(self._file) != self._state and not self._is(found, manifest):
                     raise CheckpointError(f"{self._file}: was replaced by another model while it was being used; start again.")
                 self._module = found
             return self._module
+
+    def _is(self, module: nn.Module, manifest: Manifest) -> bool:
+        """Whether what was loaded answers as what was opened would."""
+        one, other = ((m.task, m.model, m.model_args, m.classes, m.preprocess) for m in (manifest, self.manifest))
+        return one == other and weights_hash(module) == self.weights_hash
 
 
 Network: TypeAlias = "nn.Module | Stored"
@@ -198,7 +203,7 @@ def stored(path: str | Path) -> Stored | None:
     before = _state(file)
     manifest, weights = read_manifest(file), _hash_of(file)
     # A training may save another one at any moment: its weights are not those of this manifest.
-    return None if weights is None or _state(file) != before else Stored(file, manifest, weights)
+    return None if weights is None or _state(file) != before else Stored(file, manifest, weights, before)
 
 
 def module_of(network: Network) -> nn.Module:

@@ -301,13 +301,13 @@ def predict(
                 f"interrupted; what is finished is in {folder}, each file whole. The same command goes on with the rest."
             ) from None
     if as_json:
-        print_json({"out": str(folder), "runtime": predictor.runtime, **report.to_dict()})
+        print_json({"out": str(folder), "runtime": predictor.ran_on, **report.to_dict()})
     else:
         images = len(report.done) + len({failure.source for failure in report.failed} - {v.source for v in report.videos})
         if images or not report.videos:
-            typer.echo(f"{folder}: masks of {len(report.done)} of {images} images ({predictor.runtime}).")
+            typer.echo(f"{folder}: masks of {len(report.done)} of {images} images ({predictor.ran_on}).")
         for video in report.videos:
-            typer.echo(f"{video} ({predictor.runtime})")
+            typer.echo(f"{video} ({predictor.ran_on})")
         for volume in report.volumes:
             typer.echo(f"  {volume}")
             for remark in volume.remarks:

@@ -66,10 +66,11 @@ class Engine:
             now, unless what lies converted in the cache answers without it, sooner than torch would be there
         runtime, precision: as wished, "auto" for what is best
         run: the run folder, where there is one: its probes are what runtimes are measured on
+        labels_alone: whether images are answered by graphs of their labels, mostly; else by logits
 
     Attributes:
         way: what the next image runs on
-        besides: what images ran on whose graph is not kept, where the way is one that is kept; else None
+        answered: the ways that have answered something, in the order in which they first did
         streams: images that the graph computes side by side, where many come
         together: images that go through the network in one pass, where many come and torch computes
         refused: a line for each way that was measured just now and does not agree, or fails
@@ -88,6 +89,7 @@ class Engine:
         precision: Precision = "auto",
         exact: bool = False,
         run: Path | None = None,
+        labels_alone: bool = True,
     ) -> None:
         self.way = self._first = first_way(manifest, device, runtime, precision, exact=exact)
         self._prepared = Prepared.find(run, weights_hash(network)) if self.way.precision == "int8" else None
@@ -97,8 +99,8 @@ class Engine:
         self._network, self._manifest, self._exact = network, manifest, exact
         self._wishes = runtime, precision
         self._kept_alone = False  # what is not converted yet is computed on torch
-        self.besides: Way | None = None
-        if not (isinstance(network, Stored) and self._stands()):
+        self.answered: dict[Way, None] = {}
+        if not (isinstance(network, Stored) and self._stands(labels_alone)):
             self._model.eval()
         self._lock = Lock()
         self._many = False
@@ -123,8 +125,9 @@ class Engine:
                 return self.way
             if not self._many and (images is None or images >= MANY):
                 self._many = True
-                for made in (self._forwards, self._detects):
-                    made.pop(self.way, None)
+                for way in {self.way, self._first}:
+                    self._forwards.pop(way, None)
+                    self._detects.pop(way, None)
             tiles = images
             if tile_hw is not None and images is not None:
                 images = self._as_probes(images, tile_hw)
@@ -143,7 +146,8 @@ class Engine:
                     self.streams = min(measured.streams, max(1, images or 1))
                     return self.way
                 # A job of tiles that was interrupted has to find the same way again, whatever is kept by then.
-                self.way, self._kept_alone, self.besides = pays, False, None
+                self.way, self._kept_alone = pays, False
+                self._graphs = {kind: graph for kind, graph in self._graphs.items() if not kind[-1]}
                 self._forwards = {way: forward for way, forward in self._forwards.items() if way == self.way}
                 self._arrays = {way: answer for way, answer in self._arrays.items() if way == self.way and answer}
                 self.streams = measured.streams
@@ -169,18 +173,20 @@ class Engine:
         """Logits of a prepared image, (B, C, h, w) to (B, K, h, w), on the present runtime."""
         with self._lock:
             way = self._way_of_logits()
-            if way != self.way:
-                self.besides = way
             if way not in self._forwards:
                 self._forwards[way] = self._forward_on(way)
             forward = self._forwards[way]
+            self.answered.setdefault(way)
         return forward(image)
 
     def forward_arrays(self) -> Arrays | None:
         """What forward does, of arrays, where that needs no torch; else None."""
         with self._lock:
             way = self._way_of_logits()
-            return self._arrays_on(way) if way.runtime == "openvino" else None
+            if way.runtime != "openvino":
+                return None
+            self.answered.setdefault(way)
+            return self._arrays_on(way)
 
     def detect(self, image: Tensor) -> Detections:
         """The objects of a prepared image, (1, C, h, w), on the present runtime; of models that find objects."""
@@ -188,6 +194,7 @@ class Engine:
             if self.way not in self._detects:
                 self._detects[self.way] = self._detect_on(self.way)
             detect = self._detects[self.way]
+            self.answered.setdefault(self.way)
         return detect(image)
 
     @property
@@ -195,7 +202,7 @@ class Engine:
         """The network where it computes."""
         return module_of(self._network).to(as_torch(self.device))
 
-    def _stands(self) -> bool:
+    def _stands(self, labels_alone: bool) -> bool:
         """Whether what is kept converted answers at all; it is then the way from the first image on."""
         if self._exact or self._manifest.task == "instance" or self.device.type != "cpu":
             return False
@@ -207,7 +214,7 @@ class Engine:
             measured = kept_measurement(self._network, self._manifest, self.device)
             best = measured.best(*wished(*self._wishes)) if measured else None
             way = Way(*best.way.split()) if best else way  # type: ignore[arg-type]  # as it was written
-        if way.runtime != "openvino" or not any(are_kept(self._network, self._manifest, way)):
+        if way.runtime != "openvino" or not are_kept(self._network, self._manifest, way)[0 if labels_alone else 1]:
             return False
         self.way, self._kept_alone = way, self._wishes[0] == "auto"
         return True

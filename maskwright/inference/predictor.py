@@ -36,6 +36,7 @@ from maskwright.inference.labelling import GraphLabels
 from maskwright.inference.machine import as_torch, device_of
 from maskwright.inference.objects import MIN_SCORE, decode_objects
 from maskwright.inference.proof import owned_bands
+from maskwright.inference.runtimes import Way
 from maskwright.inference.tiled import in_pieces, tiles_for
 from maskwright.inference.tiled_objects import comes_in_tiles, objects_in_tiles, view_of_objects
 from maskwright.inference.tiling import Tiling
@@ -129,10 +130,10 @@ class Predictor:
             raise InputError(f"uncertainty draws dropout anew for each pass, which the runtime {runtime!r} cannot; take torch.")
         # A converted network has no dropout left: its passes would all be the same.
         wishes = {"runtime": "torch" if passes else runtime, "precision": precision, "exact": exact}
-        self._engine = Engine(model, manifest, self._device, run=run, **wishes)  # type: ignore[arg-type]  # each as declared
+        self._labels_alone = not (self.finds_objects or flips or passes or tile)
+        self._engine = Engine(model, manifest, self._device, run=run, labels_alone=self._labels_alone, **wishes)  # type: ignore[arg-type]  # each as declared
         self._forward = flipped(self._engine.forward) if flips else self._engine.forward
         self.exact, self.tile, self.overlap = exact, tile, overlap
-        self._labels_alone = not (self.finds_objects or flips or passes or tile)
         self._network, self.passes, self._sampling = model, passes, Lock()
         if passes:
             from maskwright.inference.uncertainty import check_samples
@@ -162,7 +163,7 @@ class Predictor:
         """
         model, manifest = open_model(path)
         wishes = {"device": device, "precision": precision, "exact": exact, "tile": tile, "flips": flips, "passes": passes}
-        run = Path(path) if Path(path).is_dir() else None
+        run = Path(path).resolve() if Path(path).is_dir() else None
         wishes |= {"runtime": runtime, "overlap": overlap}
         return cls(model, manifest, min_score=min_score, run=run, **wishes)  # type: ignore[arg-type]  # as declared
 
@@ -177,9 +178,16 @@ class Predictor:
     @property
     def runtime(self) -> str:
         """What the next image runs on, for people: "cpu bf16" on torch, "cpu openvino bf16"."""
-        way, besides = self._engine.way, self._engine.besides
-        also = f" and {besides}" if besides else ""
-        return f"{self._device.type} {way if way.runtime != 'torch' else way.precision}{also}{self._marks}"
+        return self._in_words([self._engine.way])
+
+    @property
+    def ran_on(self) -> str:
+        """What has answered so far, for people; before the first answer as `runtime`."""
+        return self._in_words(list(self._engine.answered) or [self._engine.way])
+
+    def _in_words(self, ways: Sequence[Way]) -> str:
+        words = [way.precision if way.runtime == "torch" and len(ways) == 1 else str(way) for way in ways]
+        return f"{self._device.type} {' and '.join(words)}{self._marks}"
 
     @property
     def asked(self) -> str:
@@ -339,8 +347,10 @@ class Predictor:
         if self.finds_objects and comes_in_tiles(self.preprocess, image.hw, self.tile):
             return image
         graph = graph or self._graph(wanted)
-        if graph and graph.takes(image) and tiles_for(self.preprocess.work_hw(image.hw), None) is None:
-            return Segmentation(graph(image), self.classes, image)
+        if graph and tiles_for(self.preprocess.work_hw(image.hw), None) is None and graph.takes(image):
+            labels = graph(image)
+            self._engine.answered.setdefault(graph.way)
+            return Segmentation(labels, self.classes, image)
         return self._prepared(image)
 
     def _prepared(self, image: Image) -> Prepared:

@@ -180,7 +180,7 @@ class Preprocess:
         if self.channels == 1 and have == 3:
             return np.asarray((x * np.array(LUMA, np.float32).reshape(1, 3, 1, 1)).sum(1, keepdims=True))
         if self.channels == 3 and have == 1:
-            return np.repeat(x, 3, axis=1)
+            return np.broadcast_to(x, (len(x), 3, *x.shape[2:]))
         raise InputError(
             f"{image.path or image.name}: the image has {have} channels, the model was trained on {self.channels}. "
             f"Give an image with {self.channels} channels, or train a model on images like this one."

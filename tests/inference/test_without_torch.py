@@ -97,12 +97,39 @@ except SystemExit as end:
     assert (tifffile.imread(out / "large.tif") != expected).mean() < 0.001  # blended in another order
 
 
+def test_many_tiles_are_answered_unasked_without_torch(folder, tmp_path):
+    """The ways had been timed on tiles of this size in a job before."""
+    model, _ = load_checkpoint(folder)
+    ms = {str(QUICK): 10.0, "torch fp32": 5000.0}
+    ways = tuple(Agreement(name, each, 2.0, 0.0, {}) for name, each in ms.items())
+    keep_measurement(model, Cpu(), Measurement(here(Cpu()), 4, 100.0, ways).with_tiles((128, 128), ms))
+    tifffile.imwrite(tmp_path / "large.tif", picture(300, 410), tile=(64, 64))
+    code = """
+import sys
+from pathlib import Path
+from maskwright.inference.large import predict_large
+from maskwright.inference.predictor import Predictor
+predictor = Predictor.load(sys.argv[1], tile=128)
+predict_large(predictor, Path(sys.argv[2]), Path(sys.argv[3]))
+print(predictor.ran_on.replace(" ", "-"), "torch" in sys.modules)
+"""
+    assert told(code, folder, tmp_path / "large.tif", tmp_path / "out") == ["cpu-openvino-fp32", "False"]
+
+
+def kept_logits(folder: Path) -> Path:
+    model, manifest = load_checkpoint(folder)
+    return cache_folder() / "models" / f"{conversion_key(model, manifest, QUICK, 'logits')}-tiled-fp32"
+
+
 def test_what_is_not_kept_is_computed_on_torch(folder):
+    shutil.rmtree(kept_logits(folder))
     predictor = Predictor.load(folder, device="cpu")
     assert str(predictor._engine.way) == str(QUICK)
+    assert not predictor._network.is_loaded
     deep = picture(37, 50).astype(np.uint16) * 200
     ordinary = Predictor(*load_checkpoint(folder), device="cpu", runtime="torch")
     assert np.array_equal(predictor(deep).labels, ordinary(deep).labels)
+    assert predictor.ran_on == "cpu fp32"
     assert set(predictor._engine.graph(many=False)._runs.values()) == {None}
     before = sorted((cache_folder() / "models").iterdir())
     assert predictor(picture(37, 50), probabilities=True).probs.shape == (3, 37, 50)
@@ -122,14 +149,13 @@ def test_a_kept_graph_that_is_damaged_is_left_alone(folder):
 
 
 def test_logits_that_are_damaged_are_not_converted_for_one_image(folder):
-    model, manifest = load_checkpoint(folder)
-    place = cache_folder() / "models" / f"{conversion_key(model, manifest, QUICK, 'logits')}-tiled-fp32"
+    place = kept_logits(folder)
     (place / "model.bin").write_bytes(b"damaged")
     predictor = Predictor.load(folder, device="cpu")
     assert predictor(picture(37, 50)).labels.shape == (37, 50)
-    assert predictor.runtime == "cpu openvino fp32"
+    assert predictor.ran_on == "cpu openvino fp32"
     predictor(picture(37, 50), confidence=True)
-    assert predictor.runtime == "cpu openvino fp32 and torch fp32"
+    assert predictor.ran_on == "cpu openvino fp32 and torch fp32"
     assert (place / "model.bin").read_bytes() == b"damaged"
 
 
@@ -139,7 +165,9 @@ def test_a_runtime_that_fails_leaves_the_image_to_torch(folder, monkeypatch):
 
     monkeypatch.setattr(labelling, "arrays_on_openvino", broken)
     ordinary = Predictor(*load_checkpoint(folder), device="cpu", runtime="torch")
-    assert np.array_equal(Predictor.load(folder, device="cpu")(picture(37, 50)).labels, ordinary(picture(37, 50)).labels)
+    predictor = Predictor.load(folder, device="cpu")
+    assert np.array_equal(predictor(picture(37, 50)).labels, ordinary(picture(37, 50)).labels)
+    assert predictor.ran_on == "cpu fp32"
     with pytest.raises(ImportError):  # asked for by name
         Predictor.load(folder, device="cpu", runtime="openvino")(picture(37, 50))
 
@@ -148,7 +176,9 @@ def test_a_run_of_a_relative_path_after_the_folder_was_left(folder, tmp_path, mo
     monkeypatch.chdir(folder.parent)
     predictor = Predictor.load(folder.name, device="cpu")
     monkeypatch.chdir(tmp_path)
-    assert predictor(picture(37, 50).astype(np.uint16) * 200).labels.shape == (37, 50)
+    shutil.rmtree(cache_folder() / "models")
+    assert predictor(picture(37, 50)).labels.shape == (37, 50)
+    assert predictor._network.is_loaded
 
 
 @pytest.mark.parametrize("wishes", [{"exact": True}, {"runtime": "torch"}, {"precision": "bf16"}], ids=str)
@@ -179,6 +209,26 @@ def test_tiles_take_the_way_that_an_interrupted_job_took(folder):
     engine = Engine(network, network.manifest, Cpu(), run=folder)
     assert str(engine.prepare(2, tile_hw=(64, 64))) == "torch fp32"
     assert str(engine.prepare(1)) == "torch fp32"
+
+
+@pytest.mark.parametrize("wishes", [{"flips": True}, {"tile": 64}], ids=str)
+def test_graphs_of_labels_are_no_reason_where_logits_are_wanted(folder, wishes):
+    assert not Predictor.load(folder, device="cpu", **wishes)._network.is_loaded
+    shutil.rmtree(kept_logits(folder))
+    predictor = Predictor.load(folder, device="cpu", **wishes)
+    assert predictor._network.is_loaded
+    assert predictor.runtime == predictor.ran_on == "cpu fp32" + (", flips" if "flips" in wishes else "")
+
+
+def test_torch_that_answered_one_image_makes_its_lean_copy_for_many(folder):
+    shutil.rmtree(kept_logits(folder))
+    predictor = Predictor.load(folder, device="cpu")
+    predictor(picture(37, 50).astype(np.uint16) * 200)
+    before = predictor._engine._forwards[Way("torch", "fp32")]
+    predictor.prepare(9, tile_hw=(64, 64))
+    predictor.logits(torch.zeros(1, 1, 32, 32))
+    assert predictor.runtime == "cpu fp32"
+    assert predictor._engine._forwards[Way("torch", "fp32")] is not before
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -220,13 +270,14 @@ def test_a_file_that_is_replaced_while_it_is_opened_is_read_in_one_piece(folder,
     assert stored(folder) is None
 
 
-def test_a_manifest_of_another_network_is_found_out(folder):
+def test_int8_of_another_manifest_builds_the_network_which_finds_out(folder):
     """Kept graphs stand for weights and manifest together; int8 names the weights alone."""
-    model, _ = load_checkpoint(folder)
+    model, manifest = load_checkpoint(folder)
     report = {"weights": weights_hash(model), "types": {"network": "int8"}}
     build(folder / "int8", lambda place: (place / "report.json").write_text(json.dumps(report)))
     assert not Predictor.load(folder, device="cpu", precision="int8")._network.is_loaded
-    shutil.rmtree(cache_folder() / "models")
+    other = manifest.model_copy(update={"preprocess": {**manifest.preprocess, "max_side_px": 64}})
+    save_checkpoint(folder, model, other)
     assert Predictor.load(folder, device="cpu", precision="int8")._network.is_loaded
 
 
@@ -296,7 +347,8 @@ print(alone == words(), before)
         monkeypatch.setattr(machine, "torch_is_loaded", lambda: False)
         monkeypatch.setattr(machine, "_said", dict)
         assert machine._flags() is None
-        assert machine.computes_bf16(Cpu()) == machine.computes_bf16(replace(Cpu(), type="cpu"))
+        known = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        assert machine.computes_bf16(Cpu()) == any(getattr(torch.cpu, name)() for name in known)
         assert machine.processor().split(", ")[1] == torch.backends.cpu.get_cpu_capability()
         monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: {10**6}, raising=False)
         assert machine._threads() is None
